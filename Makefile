@@ -1,0 +1,39 @@
+# Two commands do all the set-up on a fresh machine with Python 3.11+ and make:
+#   make run    the main job on real data -> outputs/latest/report.html
+#   make test   linters, types, layers and the test suite
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# One BLAS/torch thread: two on a busy 2-core machine are many times slower.
+export OMP_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+
+.PHONY: run test test-long lint bench-speed clean
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "minesim needs Python 3.11 or newer; found " + sys.version.split()[0] + ". Run: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $(STAMP)
+
+run: $(STAMP)
+	$(BIN)/python -m experiments.run_rules
+
+test: $(STAMP) lint
+	$(BIN)/python -m pytest -n 2 -m 'not long' tests
+
+test-long: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -m long tests
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench-speed: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.speed
+
+clean:
+	rm -rf $(VENV) outputs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
