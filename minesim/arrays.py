@@ -35,6 +35,7 @@ class Namespace:
     round: Callable[[Array], Array]
     sin: Callable[[Array], Array]
     cos: Callable[[Array], Array]
+    arctan: Callable[[Array], Array]
     where: Callable[[Array, Array | float, Array | float], Array]
     minimum: Callable[[Array, Array | float], Array]
     maximum: Callable[[Array, Array | float], Array]
@@ -79,6 +80,7 @@ NUMPY = Namespace(
     round=np.rint,
     sin=np.sin,
     cos=np.cos,
+    arctan=np.arctan,
     where=np.where,
     minimum=np.minimum,
     maximum=np.maximum,
@@ -142,6 +144,7 @@ def torch_namespace() -> Namespace:
         round=torch.round,
         sin=torch.sin,
         cos=torch.cos,
+        arctan=torch.arctan,
         where=torch.where,
         minimum=minimum,
         maximum=maximum,

@@ -1,0 +1,50 @@
+"""Fan affinity laws and the firmware's fan loop on chip temperature."""
+
+from __future__ import annotations
+
+from minesim.arrays import Array, Namespace
+
+
+def fan_power_w(duty: Array, power_max_w: Array, exponent: float = 3.0) -> Array:
+    """Electrical power of fans at a speed fraction (affinity law: cube of speed).
+
+    Args:
+        duty: speed as a fraction of full speed, 0 to 1.
+        power_max_w: power at full speed, W.
+        exponent: 3 by the affinity law; variable-speed drives in practice 2.5 to 3 (assumed).
+
+    Returns:
+        Power, W.
+
+    >>> fan_power_w(0.5, 80.0)
+    10.0
+    """
+    return power_max_w * duty**exponent
+
+
+def log_duty_step(
+    log_duty: Array,
+    temp_chip_max_c: Array,
+    temp_target_c: Array,
+    gain_per_k: float,
+    log_duty_min: Array,
+    *,
+    xp: Namespace,
+) -> Array:
+    """Advance the firmware's fan loop by one sub-step.
+
+    Multiplicative integral control: because the rise of the chip over the intake goes roughly as 1/flow, equal factors
+    of speed move the temperature by equal amounts, and one gain is stable from crawl to full speed.
+
+    Args:
+        log_duty: natural logarithm of the duty.
+        temp_chip_max_c: hottest chip, degC.
+        temp_target_c: set point of the firmware's automatic fan mode, degC.
+        gain_per_k: relative speed change per kelvin and sub-step (assumed 1/60 at 60 s).
+        log_duty_min: logarithm of the lowest duty.
+        xp: namespace of the arrays.
+
+    Returns:
+        New logarithm of the duty, between ``log_duty_min`` and 0.
+    """
+    return xp.minimum(xp.maximum(log_duty + gain_per_k * (temp_chip_max_c - temp_target_c), log_duty_min), 0.0)

@@ -1,0 +1,187 @@
+"""What the miner's firmware does by itself: start-up, preset changes, throttle lag, preset switcher, trip.
+
+A module of its own, because the twin and an emulator of the firmware's interface must behave alike. Times are the
+firmware's: throttling takes about 80 s, changing a preset or restarting costs minutes without hashing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from minesim.arrays import Array, Namespace
+
+
+@dataclass(frozen=True)
+class FirmwareParams:
+    """Constants of the firmware; times in s, temperatures in degC.
+
+    Attributes:
+        start_delay_s: from start to the first hashes. 300 s assumed (documented: under 10 s from LuxOS sleep, 10 to
+            15 min after a reboot).
+        preset_change_s: without hashing while a preset changes. 180 s assumed ("minutes").
+        ramp_s: from the first hashes to full hashrate, 120 s assumed.
+        throttle_tau_s: time constant of a throttle change; three of them are the 80 s that hass-miner states.
+        has_throttle: VNish from 1.3.3 on; 1.2.x has none.
+        temp_trip_c: chip temperature at which mining stops (VNish `restart_temp`, default 90).
+        temp_resume_c: a tripped or hot miner starts again below this board temperature (VNish normal start, 40).
+        temp_start_min_c: no start below this board temperature (VNish: -30 on 62 of 77 models).
+        switcher_on: automatic preset switcher (VNish default: off).
+        switcher_decrease_c, switcher_rise_c: steps a preset down above, up again below (84 and 79 at a live site).
+        fan_target_c: chip temperature that the automatic fan mode holds; 70 assumed (settable 20 to 90).
+        fan_duty_min: lowest duty while hashing (VNish allows 10 %).
+        fan_gain_per_k: see :func:`minesim.physics.fan.log_duty_step` (assumed).
+    """
+
+    start_delay_s: float = 300.0
+    preset_change_s: float = 180.0
+    ramp_s: float = 120.0
+    throttle_tau_s: float = 80.0 / 3.0
+    has_throttle: bool = True
+    temp_trip_c: float = 90.0
+    temp_resume_c: float = 40.0
+    temp_start_min_c: float = -30.0
+    switcher_on: bool = True
+    switcher_decrease_c: float = 84.0
+    switcher_rise_c: float = 79.0
+    fan_target_c: float = 70.0
+    fan_duty_min: float = 0.1
+    fan_gain_per_k: float = 1.0 / 60.0
+
+
+@dataclass(frozen=True)
+class FirmwareState:
+    """Memory of the firmware, each (B, M).
+
+    Attributes:
+        running: 1 while started (booting or hashing), 0 while stopped.
+        preset: configured preset index (float, whole numbers).
+        switcher_steps: presets that the switcher is below the configured one (whole numbers).
+        throttle: present throttle as a fraction, 0.2 to 1.
+        wait_s: time until hashing begins.
+        tripped: 1 after an over-temperature stop until the board has cooled.
+    """
+
+    running: Array
+    preset: Array
+    switcher_steps: Array
+    throttle: Array
+    wait_s: Array
+    tripped: Array
+
+
+@dataclass(frozen=True)
+class FirmwareCommand:
+    """What is written to the miner, each (B, M): run (0 or 1), preset index, throttle fraction."""
+
+    run: Array
+    preset: Array
+    throttle: Array
+
+
+def accept(
+    state: FirmwareState,
+    command: FirmwareCommand,
+    temp_chip_reported_c: Array,
+    temp_board_c: Array,
+    params: FirmwareParams,
+    *,
+    xp: Namespace,
+) -> tuple[FirmwareState, Array, Array]:
+    """Take a command at the start of a control step.
+
+    Args:
+        state: firmware memory.
+        command: what was written.
+        temp_chip_reported_c: hottest chip as the firmware reports it, degC, (B, M).
+        temp_board_c: hottest board, degC, (B, M).
+        params: constants.
+        xp: namespace of the arrays.
+
+    Returns:
+        New state, and two 0/1 arrays (B, M): started now, stopped now.
+    """
+    # The automatic stop ends when the board has cooled; the start that follows waits like any other.
+    recovered = state.tripped * xp.where(temp_board_c < params.temp_resume_c, 1.0, 0.0)
+    tripped = state.tripped - recovered
+    started = command.run * (1.0 - state.running)
+    stopped = state.running * (1.0 - command.run)
+    steps = state.switcher_steps
+    if params.switcher_on:
+        hot = xp.where(temp_chip_reported_c > params.switcher_decrease_c, 1.0, 0.0) * state.running
+        cool = xp.where(temp_chip_reported_c < params.switcher_rise_c, 1.0, 0.0)
+        steps = xp.minimum(xp.maximum(steps + hot - cool, 0.0), command.preset)
+    moved = command.preset - steps != state.preset - state.switcher_steps
+    changed = xp.where(moved, 1.0, 0.0) * state.running * command.run
+    restart = xp.maximum(started, recovered * command.run)
+    wait_s = xp.maximum(state.wait_s, xp.maximum(restart * params.start_delay_s, changed * params.preset_change_s))
+    too_cold = xp.where(temp_board_c < params.temp_start_min_c, 1.0, 0.0) * xp.where(wait_s > 0.0, 1.0, 0.0)
+    wait_s = xp.where(too_cold > 0.0, xp.maximum(wait_s, params.start_delay_s), wait_s)
+    new = replace(
+        state, running=command.run, preset=command.preset, switcher_steps=steps, wait_s=wait_s, tripped=tripped
+    )
+    return new, started, stopped
+
+
+def effective_preset(state: FirmwareState) -> Array:
+    """Index of the preset that really runs, (B, M): the configured one less what the switcher took."""
+    return state.preset - state.switcher_steps
+
+
+def hashing_profile(
+    state: FirmwareState,
+    throttle_set: Array,
+    sub_index: Array,
+    sub_dt_s: float,
+    params: FirmwareParams,
+    *,
+    xp: Namespace,
+) -> tuple[Array, Array]:
+    """Plan a control step: how much of full hashing and which throttle hold in each sub-step.
+
+    Args:
+        state: after :func:`accept`.
+        throttle_set: commanded throttle, (B, M).
+        sub_index: 0, 1, ... as floats, shaped (S, 1, 1).
+        sub_dt_s: sub-step, s.
+        params: constants.
+        xp: namespace of the arrays.
+
+    Returns:
+        Hashing share 0 to 1 and mean throttle, both (S, B, M). The share follows the mid-point of the sub-step on the
+        ramp; the throttle is the exact mean of its exponential.
+    """
+    alive = state.running * (1.0 - state.tripped)
+    since_start_s = (sub_index + 0.5) * sub_dt_s - state.wait_s
+    # A miner that was already hashing has no ramp to climb: its wait is zero and stays so.
+    ramp_s = xp.where(state.wait_s > 0.0, params.ramp_s, 1e-3)
+    hashing = xp.clip(since_start_s / ramp_s, 0.0, 1.0) * alive
+    tau_s = params.throttle_tau_s
+    decay = xp.exp(-sub_dt_s / tau_s * sub_index) * float(tau_s / sub_dt_s * (1.0 - math.exp(-sub_dt_s / tau_s)))
+    throttle = throttle_set + (state.throttle - throttle_set) * decay
+    return hashing, throttle
+
+
+def advance(
+    state: FirmwareState, throttle_set: Array, alive: Array, dt_s: float, params: FirmwareParams, *, xp: Namespace
+) -> FirmwareState:
+    """Finish a control step.
+
+    Args:
+        state: after :func:`accept`.
+        throttle_set: commanded throttle, (B, M).
+        alive: 1 where no trip happened in this step, (B, M).
+        dt_s: control step, s.
+        params: constants.
+        xp: namespace of the arrays.
+
+    Returns:
+        State at the end of the step.
+    """
+    left = math.exp(-dt_s / params.throttle_tau_s)
+    return replace(
+        state,
+        throttle=throttle_set + (state.throttle - throttle_set) * left,
+        wait_s=xp.maximum(state.wait_s - dt_s, 0.0) * state.running,
+        tripped=xp.maximum(state.tripped, (1.0 - alive) * state.running),
+    )

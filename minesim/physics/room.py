@@ -1,0 +1,115 @@
+"""One well-mixed hot zone with recirculation to the intakes, and walls and metal as the thermal inertia.
+
+Air stays in a container for seconds, so it is quasi-steady: one linear equation per site and sub-step. The walls
+remember (about 45 minutes).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from minesim.arrays import Array, Namespace
+
+
+def recirculated_share(flow_room: Array, flow_miner: Array, share_min: float, *, xp: Namespace) -> Array:
+    """Share of the miners' air that comes back from hot to cold.
+
+    Close to ``1 - room flow / miner flow`` in a tight shell, as finite-volume solutions of a container show; a small
+    leak remains when the room fans move enough.
+
+    Args:
+        flow_room: air that the room fans (and openings) exchange, kg/s or W/K.
+        flow_miner: air that the miners move, same unit.
+        share_min: leak share, assumed.
+        xp: namespace of the arrays.
+
+    Returns:
+        Share, ``share_min`` to 1.
+    """
+    return xp.clip(1.0 - flow_room / xp.maximum(flow_miner, 1e-9), share_min, 1.0)
+
+
+class RoomTerms(NamedTuple):
+    """What stays fixed over a control step; shapes (B,) or scalars, conductances in W/K."""
+
+    vent_w_per_k: Array
+    recirculation: Array
+    temp_supply_c: Array
+    temp_amb_c: Array
+    wall_w_per_k: Array
+    envelope_w_per_k: Array
+    wall_capacity_rate: Array
+    wall_diagonal: Array
+    constant_w: Array
+    diagonal_w_per_k: Array
+
+
+def room_terms(
+    vent_w_per_k: Array,
+    recirculation: Array,
+    temp_supply_c: Array,
+    temp_amb_c: Array,
+    wall_w_per_k: Array,
+    envelope_w_per_k: Array,
+    wall_capacity_rate: Array,
+) -> RoomTerms:
+    """Prepare the air equation for a control step.
+
+    Args:
+        vent_w_per_k: heat capacity rate of the exchanged air.
+        recirculation: share of hot air in the miners' intake.
+        temp_supply_c: incoming air (after the pad), degC.
+        temp_amb_c: outdoor air, degC.
+        wall_w_per_k: air-to-structure conductance.
+        envelope_w_per_k: structure-to-outdoor conductance.
+        wall_capacity_rate: structure heat capacity over the sub-step.
+
+    Returns:
+        Terms for :func:`solve_air`.
+    """
+    wall_diagonal = wall_capacity_rate + wall_w_per_k + envelope_w_per_k
+    return RoomTerms(
+        vent_w_per_k=vent_w_per_k,
+        recirculation=recirculation,
+        temp_supply_c=temp_supply_c,
+        temp_amb_c=temp_amb_c,
+        wall_w_per_k=wall_w_per_k,
+        envelope_w_per_k=envelope_w_per_k,
+        wall_capacity_rate=wall_capacity_rate,
+        wall_diagonal=wall_diagonal,
+        constant_w=vent_w_per_k * temp_supply_c + wall_w_per_k * envelope_w_per_k / wall_diagonal * temp_amb_c,
+        diagonal_w_per_k=vent_w_per_k + wall_w_per_k - wall_w_per_k * wall_w_per_k / wall_diagonal,
+    )
+
+
+def solve_air(
+    terms: RoomTerms, heat_w: Array, heat_slope_w_per_k: Array, temp_wall_c: Array
+) -> tuple[Array, Array, Array]:
+    """Solve hot air, intake air and structure for one sub-step (backward Euler, exact balance).
+
+    The miners give ``heat_w - heat_slope_w_per_k * intake`` to the air.
+
+    Args:
+        terms: from :func:`room_terms`.
+        heat_w: miners' heat at an intake of 0 C, plus heat that bypasses the heatsinks, W, (B,).
+        heat_slope_w_per_k: how much less heat per kelvin of intake, W/K, (B,).
+        temp_wall_c: structure at the start of the sub-step, degC, (B,).
+
+    Returns:
+        Hot air, intake air and structure temperature at the end, degC, (B,).
+    """
+    fresh = (1.0 - terms.recirculation) * terms.temp_supply_c
+    right = (
+        terms.constant_w
+        + heat_w
+        - heat_slope_w_per_k * fresh
+        + terms.wall_w_per_k * terms.wall_capacity_rate / terms.wall_diagonal * temp_wall_c
+    )
+    temp_hot_c = right / (terms.diagonal_w_per_k + heat_slope_w_per_k * terms.recirculation)
+    temp_intake_c = fresh + terms.recirculation * temp_hot_c
+    temp_wall_new_c = (
+        terms.wall_capacity_rate * temp_wall_c
+        + terms.wall_w_per_k * temp_hot_c
+        + terms.envelope_w_per_k * terms.temp_amb_c
+    ) / terms.wall_diagonal
+    return temp_hot_c, temp_intake_c, temp_wall_new_c
