@@ -1,0 +1,34 @@
+"""Power supply: wall power from DC power."""
+
+from __future__ import annotations
+
+from minesim.arrays import Array
+
+STANDBY_SHARE = 0.010
+LINEAR_SHARE = 0.030
+QUADRATIC_SHARE = 0.035
+"""Relative weights of standby, linear (switching) and quadratic (resistive) loss at rated load; assumed, no
+load-dependent efficiency curve of a mining supply was found."""
+
+
+def input_power_w(power_dc_w: Array, rated_dc_w: Array | float, eta_rated: Array | float) -> Array:
+    """Compute the power drawn from the grid for a DC load, with standby, linear and quadratic loss.
+
+    The shape of the loss is assumed; its size is scaled so that the efficiency at rated load is ``eta_rated``. The
+    supply is taken to be on: at zero load the standby loss remains.
+
+    Args:
+        power_dc_w: DC load, W, 0 or more.
+        rated_dc_w: rated DC load, W.
+        eta_rated: efficiency at rated load, 0 to 1 (APW12 0.93, APW9 0.91, APW7 0.88, APW3 0.85 per DCENT_OS).
+
+    Returns:
+        Wall power in W, the broadcast shape; monotone in the load and never below it.
+
+    >>> round(input_power_w(3500.0, 3500.0, 0.93), 1)
+    3763.4
+    """
+    load = power_dc_w / rated_dc_w
+    loss_rated_w = rated_dc_w * (1.0 / eta_rated - 1.0)
+    shape = STANDBY_SHARE + load * (LINEAR_SHARE + QUADRATIC_SHARE * load)
+    return power_dc_w + loss_rated_w * shape / (STANDBY_SHARE + LINEAR_SHARE + QUADRATIC_SHARE)
