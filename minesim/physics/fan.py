@@ -28,6 +28,7 @@ def log_duty_step(
     temp_target_c: Array,
     gain_per_k: float,
     log_duty_min: Array,
+    log_duty_max: Array | float = 0.0,
     *,
     xp: Namespace,
 ) -> Array:
@@ -41,10 +42,11 @@ def log_duty_step(
         temp_chip_max_c: hottest chip, degC.
         temp_target_c: set point of the firmware's automatic fan mode, degC.
         gain_per_k: relative speed change per kelvin and sub-step (assumed 1/60 at 60 s).
-        log_duty_min: logarithm of the lowest duty.
+        log_duty_min, log_duty_max: logarithms of the lowest and highest duty.
         xp: namespace of the arrays.
 
     Returns:
-        New logarithm of the duty, between ``log_duty_min`` and 0.
+        New logarithm of the duty, between the two bounds.
     """
-    return xp.minimum(xp.maximum(log_duty + gain_per_k * (temp_chip_max_c - temp_target_c), log_duty_min), 0.0)
+    moved = log_duty + gain_per_k * (temp_chip_max_c - temp_target_c)
+    return xp.minimum(xp.maximum(moved, log_duty_min), log_duty_max)

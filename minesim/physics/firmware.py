@@ -58,7 +58,7 @@ class FirmwareState:
         preset: configured preset index (float, whole numbers).
         switcher_steps: presets that the switcher is below the configured one (whole numbers).
         throttle: present throttle as a fraction, 0.2 to 1.
-        wait_s: time until hashing begins.
+        wait_s: time until hashing begins; falls to minus the ramp time, which is full hashing.
         tripped: 1 after an over-temperature stop until the board has cooled.
     """
 
@@ -114,9 +114,12 @@ def accept(
     moved = command.preset - steps != state.preset - state.switcher_steps
     changed = xp.where(moved, 1.0, 0.0) * state.running * command.run
     restart = xp.maximum(started, recovered * command.run)
-    wait_s = xp.maximum(state.wait_s, xp.maximum(restart * params.start_delay_s, changed * params.preset_change_s))
-    too_cold = xp.where(temp_board_c < params.temp_start_min_c, 1.0, 0.0) * xp.where(wait_s > 0.0, 1.0, 0.0)
-    wait_s = xp.where(too_cold > 0.0, xp.maximum(wait_s, params.start_delay_s), wait_s)
+    full = -params.ramp_s
+    restart_s = restart * (params.start_delay_s - full) + full
+    changed_s = changed * (params.preset_change_s - full) + full
+    wait_s = xp.maximum(state.wait_s, xp.maximum(restart_s, changed_s))
+    too_cold = (temp_board_c < params.temp_start_min_c) & (wait_s > 0.0)
+    wait_s = xp.where(too_cold, xp.maximum(wait_s, params.start_delay_s), wait_s)
     new = replace(
         state, running=command.run, preset=command.preset, switcher_steps=steps, wait_s=wait_s, tripped=tripped
     )
@@ -153,9 +156,7 @@ def hashing_profile(
     """
     alive = state.running * (1.0 - state.tripped)
     since_start_s = (sub_index + 0.5) * sub_dt_s - state.wait_s
-    # A miner that was already hashing has no ramp to climb: its wait is zero and stays so.
-    ramp_s = xp.where(state.wait_s > 0.0, params.ramp_s, 1e-3)
-    hashing = xp.clip(since_start_s / ramp_s, 0.0, 1.0) * alive
+    hashing = xp.clip(since_start_s / params.ramp_s, 0.0, 1.0) * alive
     tau_s = params.throttle_tau_s
     decay = xp.exp(-sub_dt_s / tau_s * sub_index) * float(tau_s / sub_dt_s * (1.0 - math.exp(-sub_dt_s / tau_s)))
     throttle = throttle_set + (state.throttle - throttle_set) * decay
@@ -182,6 +183,6 @@ def advance(
     return replace(
         state,
         throttle=throttle_set + (state.throttle - throttle_set) * left,
-        wait_s=xp.maximum(state.wait_s - dt_s, 0.0) * state.running,
+        wait_s=xp.maximum(state.wait_s - dt_s, -params.ramp_s),
         tripped=xp.maximum(state.tripped, (1.0 - alive) * state.running),
     )
