@@ -85,7 +85,6 @@ class RoomParams:
         wall_s: time constant of structure against air at full flow, 45 min measured in the room prototype.
         wall_share: conductance to the structure as a share of the full capacity rate (assumed).
         envelope_share: structure to outdoors, likewise (assumed).
-        transformer_loss: share of the site's power lost before the meter's low side (2 % assumed).
     """
 
     vent_ratio: float = 1.15
@@ -98,7 +97,6 @@ class RoomParams:
     wall_s: float = 2700.0
     wall_share: float = 0.05
     envelope_share: float = 0.01
-    transformer_loss: float = 0.02
 
 
 @dataclass(frozen=True)
@@ -206,7 +204,7 @@ class Outcome:
         temp_chip_max_c: hottest chip of the step, degC, (B, M).
         power_miners_w: mean power of all miners, (B,).
         power_cooling_w: room fans and pad pump, (B,).
-        power_site_w: at the meter, transformer loss included, (B,).
+        power_site_w: miners and cooling; the tariff's loss factor adds the transformer, (B,).
         temp_intake_c, temp_hot_c: air at the end of the step, degC, (B,).
         heat_out_j: heat that left with the air and through the envelope, J, (B,).
         heat_stored_j: heat that boards and structure took up, J, (B,).
@@ -357,7 +355,7 @@ def transition(
     power_w = energy_w * per_sub
     hash_ths = hash_full_ths * (hashes * per_sub)
     power_miners_w = xp.sum(count * power_w, axis=-1)
-    power_site_w = (power_miners_w + cooling_w) / (1.0 - params.room.transformer_loss)
+    power_site_w = power_miners_w + cooling_w
     stored_w = (
         miners.chip_j_per_k * (temp_chip_c - state.temp_chip_c)
         + miners.sink_j_per_k * (temp_sink_c - state.temp_sink_c)

@@ -1,0 +1,132 @@
+"""Observations: named float32 numbers from telemetry history, own writes, own meter and known market data.
+
+The twin and a bridge to hardware call the same function, so that what is trained is what is deployed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import cache
+
+import numpy as np
+
+from minesim.arrays import Array, Namespace
+from minesim.control.actuate import FleetCurves, command_power_w
+from minesim.control.channels import Channel, ObservationSchema
+from minesim.control.envelope import ControlHistory
+from minesim.control.market import MARKET_CHANNELS
+from minesim.control.meter import MeterState
+from minesim.control.telemetry import Telemetry
+
+SITE_CHANNELS: tuple[Channel, ...] = (
+    Channel("site_power_frac", 0.0, 2.0),
+    Channel("month_peak_frac", 0.0, 2.0),
+    Channel("interval_power_frac", 0.0, 2.0),
+    Channel("reserve_held_frac", 0.0, 2.0),
+    Channel("temp_intake_c", -60.0, 90.0, scale=50.0),
+)
+"""Quantities of the whole site; powers as a share of the fleet's rated power."""
+
+COHORT_CHANNELS: tuple[Channel, ...] = (
+    Channel("hashing", 0.0, 1.0),
+    Channel("level", 0.0, 2.0),
+    Channel("power_frac", 0.0, 2.0),
+    Channel("hashrate_frac", 0.0, 2.0),
+    Channel("temp_chip_c", -60.0, 150.0, scale=100.0),
+    Channel("temp_board_c", -60.0, 150.0, scale=100.0),
+    Channel("fan_duty", 0.0, 1.0),
+    Channel("stops_today", 0.0, 24.0, scale=6.0),
+    Channel("hours_since_change", 0.0, 24.0, scale=24.0),
+    Channel("fault", 0.0, 1.0),
+)
+"""Quantities of each cohort; powers and hashrates as a share of the model's rating."""
+
+
+@cache
+def schema(cohorts: int) -> ObservationSchema:
+    """Market, site and cohort channels of a site with ``cohorts`` cohorts."""
+    per_cohort = tuple(Channel(c.name, c.low, c.high, scale=c.scale, log=c.log, size=cohorts) for c in COHORT_CHANNELS)
+    return ObservationSchema(MARKET_CHANNELS + SITE_CHANNELS + per_cohort)
+
+
+@cache
+def telemetry_scaling(cohorts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reciprocal scale, lower and upper bound of the site and cohort part, each (n,) float64."""
+    channels = schema(cohorts).channels[len(MARKET_CHANNELS) :]
+    part = ObservationSchema(channels)
+    low, high = part.bounds()
+    scale = np.concatenate([np.full(c.size, 1.0 / c.scale) for c in channels])
+    return scale, low.astype(np.float64), high.astype(np.float64)
+
+
+def last_good(reading: Telemetry, before: Telemetry, *, xp: Namespace) -> Telemetry:
+    """Fill what a sensor did not deliver with its last good value; ages stay, so that a fault remains visible."""
+    filled = {}
+    for field in fields(Telemetry):
+        new, old = getattr(reading, field.name), getattr(before, field.name)
+        filled[field.name] = xp.where(new == new, new, old)
+    return Telemetry(**filled)
+
+
+def observe(
+    telemetry: Telemetry,
+    history: ControlHistory,
+    meter: MeterState,
+    market: Array,
+    interval_elapsed_s: Array,
+    curves: FleetCurves,
+    cohort: Array,
+    scaling: tuple[Array, Array, Array],
+    *,
+    xp: Namespace,
+) -> Array:
+    """Assemble the observation in the order of :func:`schema`.
+
+    Args:
+        telemetry: latest good readings (:func:`last_good`).
+        history: own writes.
+        meter: own meter.
+        market: encoded market features, (B, C) float32.
+        interval_elapsed_s: time since the running demand interval began, s, (B,); 0 at its first moment.
+        curves: the fleet.
+        cohort: ``arange(M)`` as integers.
+        scaling: from :func:`telemetry_scaling`, in the dtype of the telemetry.
+        xp: namespace of the arrays.
+
+    Returns:
+        Observation, (B, n), in the dtype of ``market``.
+    """
+    rated_kw = curves.power_rated_site_w * 1e-3
+    hours = xp.maximum(interval_elapsed_s, 1.0) / 3600.0
+    site = xp.stack(
+        [
+            telemetry.power_site_w * (1e-3 / rated_kw),
+            xp.cast(meter.month_peak_kw / rated_kw, telemetry.power_site_w),
+            xp.cast(
+                xp.where(interval_elapsed_s > 0.0, meter.interval_kwh / hours, 0.0) / rated_kw, telemetry.power_site_w
+            ),
+            xp.cast(meter.reserve.offered_mw * (1e3 / rated_kw), telemetry.power_site_w),
+            telemetry.temp_intake_c,
+        ],
+        -1,
+    )
+    level = command_power_w(history.command, curves, cohort, xp=xp) / curves.power_rated_w
+    fault = xp.where(telemetry.age_s > 900.0, 1.0, 0.0 * level)
+    own = xp.concat(
+        [
+            site,
+            telemetry.hashing,
+            level,
+            telemetry.power_w / curves.power_rated_w,
+            telemetry.hashrate_ths / curves.hashrate_rated_ths,
+            telemetry.temp_chip_c,
+            telemetry.temp_board_c,
+            telemetry.fan_duty,
+            history.stops_today,
+            history.since_write_s * (1.0 / 3600.0),
+            fault,
+        ],
+        -1,
+    )
+    scale, low, high = scaling
+    return xp.concat([market, xp.cast(xp.clip(own * scale, low, high), market)], -1)
