@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from minesim.arrays import NUMPY
 from minesim.control.channels import Channel
+from minesim.economics.chain import hashprice_usd_per_phs_day
 from minesim.errors import TraceError, explain
 from minesim.units import SECONDS_PER_HOUR
 
@@ -24,6 +25,7 @@ PRICE_HOURS: Final = 24
 """Hours of the price window ``price_h00`` to ``price_h23``."""
 KNOWN_HOURS_MAX: Final = 36
 PEAK_AHEAD_H: Final = 4
+TH_PER_PH: Final = 1000.0
 _HOURS_PER_WEEK: Final = 168.0
 
 
@@ -108,8 +110,7 @@ class MarketSeries:
         local_weekday: 0 Monday .. 6 Sunday.
         month_fraction: elapsed part of the local calendar month, 0..1.
         energy_price: all-in energy price, USD/MWh.
-        coin_reward_usd_per_ths_day_per_coin: what one coin a block pays, that is
-            86400e12 x coin price / (difficulty x 2^32), USD per TH/s and day.
+        coin_price_usd, difficulty: of the mined coin, as in force.
         subsidy_coin: coins a block without fees.
         fees_coin_per_block: mean fees of a block.
         temp_amb_c, rel_humidity_pct: outside air.
@@ -126,7 +127,8 @@ class MarketSeries:
     local_weekday: Floats
     month_fraction: Floats
     energy_price: KnownSeries
-    coin_reward_usd_per_ths_day_per_coin: Floats
+    coin_price_usd: Floats
+    difficulty: Floats
     subsidy_coin: Floats
     fees_coin_per_block: KnownSeries
     temp_amb_c: Floats
@@ -143,6 +145,11 @@ class MarketSeries:
     def size(self) -> int:
         """Number of rows."""
         return len(self.local_hour)
+
+
+def hash_revenue_usd_per_ths_day(subsidy_coin: Any, fees_coin: Any, coin_price_usd: Any, difficulty: Any) -> Floats:
+    """Gross revenue of one TH/s over a day, USD (:func:`minesim.economics.chain.hashprice_usd_per_phs_day` / 1000)."""
+    return np.asarray(hashprice_usd_per_phs_day(subsidy_coin, fees_coin, coin_price_usd, difficulty)) / TH_PER_PH
 
 
 def market_features(series: MarketSeries, rows: Ints | None = None) -> Floats:
@@ -173,7 +180,9 @@ def market_features(series: MarketSeries, rows: Ints | None = None) -> Floats:
             *(price.ahead(at, hour * hour_rows, day_rows=day_rows) for hour in range(PRICE_HOURS)),
             np.clip((price.known_end[at] - at) / hour_rows, 0.0, KNOWN_HOURS_MAX),
             price.mean_of_last(at, day_rows),
-            series.coin_reward_usd_per_ths_day_per_coin[at] * (series.subsidy_coin[at] + fees),
+            hash_revenue_usd_per_ths_day(
+                series.subsidy_coin[at], fees, series.coin_price_usd[at], series.difficulty[at]
+            ),
             series.temp_amb_c[at],
             series.rel_humidity_pct[at],
             np.sin(day_angle),
