@@ -9,26 +9,30 @@ from typing import Final
 
 import numpy as np
 
-from minesim.arrays import Array
+from minesim.arrays import Array, Namespace
 from minesim.errors import ParamsError, explain
 from minesim.units import HASHES_PER_DIFFICULTY, SECONDS_PER_DAY
 
 SATOSHI_PER_BTC: Final = 100_000_000
+RETARGET_BLOCKS: Final = 2016
 BTC_HALVING_BLOCKS: Final = 210_000
-BTC_RETARGET_BLOCKS: Final = 2016
+LTC_HALVING_BLOCKS: Final = 840_000
+DOGE_HALVING_BLOCKS: Final = 100_000
 BTC_BLOCK_S: Final = 600
 LTC_BLOCK_S: Final = 150
 DOGE_BLOCK_S: Final = 60
-BTC_POW_LIMIT: Final = 0xFFFF << 208
-"""Easiest target in compact form, 0x1d00ffff: difficulty 1."""
-BTC_POW_LIMIT_FULL: Final = (1 << 224) - 1
-LTC_POW_LIMIT: Final = (1 << 236) - 1
-DOGE_POW_LIMIT: Final = (1 << 236) - 1
+BCH_HALF_LIFE_S: Final = 172_800
+
 DIFFICULTY_ONE_TARGET: Final = 0xFFFF << 208
+"""Target of compact form 0x1d00ffff."""
+BTC_POW_LIMIT: Final = (1 << 224) - 1
+"""Easiest target of Bitcoin and Bitcoin Cash; its compact form is 0x1d00ffff."""
+SCRYPT_POW_LIMIT: Final = (1 << 236) - 1
+"""Easiest target of Litecoin and Dogecoin."""
 
 
 def subsidy_satoshi(height: int) -> int:
-    """Block subsidy of Bitcoin at a height, satoshi: 50 BTC halved by integer division every 210 000 blocks.
+    """Block subsidy of Bitcoin at a height, satoshi: 50 BTC, halved with the remainder dropped every 210 000 blocks.
 
     >>> subsidy_satoshi(839_999), subsidy_satoshi(840_000)
     (625000000, 312500000)
@@ -36,15 +40,24 @@ def subsidy_satoshi(height: int) -> int:
     Raises:
         ParamsError: a negative height.
     """
-    if height < 0:
-        raise ParamsError(explain(f"block height is {height}", allowed="0 or more", origin="subsidy_satoshi"))
-    halvings = height // BTC_HALVING_BLOCKS
-    return (50 * SATOSHI_PER_BTC) >> halvings if halvings < 64 else 0
+    return _halved(50 * SATOSHI_PER_BTC, height, BTC_HALVING_BLOCKS)
 
 
 def subsidy_btc(height: int) -> float:
     """Block subsidy of Bitcoin at a height, BTC; see :func:`subsidy_satoshi`."""
     return subsidy_satoshi(height) / SATOSHI_PER_BTC
+
+
+def subsidy_btc_array(height: Array) -> np.ndarray:
+    """Block subsidy of Bitcoin at many heights, BTC; integers of any shape -> float64 of that shape."""
+    unique, inverse = np.unique(np.asarray(height, dtype=np.int64), return_inverse=True)
+    return np.asarray([subsidy_btc(int(h)) for h in unique])[inverse].reshape(np.shape(height))
+
+
+def _halved(first: int, height: int, interval: int) -> int:
+    if height < 0:
+        raise ParamsError(explain(f"block height is {height}", allowed="0 or more", origin="block subsidy"))
+    return first >> (height // interval)
 
 
 def halving_heights(count: int = 33) -> tuple[int, ...]:
@@ -114,6 +127,20 @@ def target_of_difficulty(difficulty: float) -> int:
     return min(DIFFICULTY_ONE_TARGET * bottom // top, (1 << 256) - 1)
 
 
+def bits_of_difficulty(difficulty: float) -> int:
+    """Compact target nearest to a difficulty, for one that was published with few digits.
+
+    >>> hex(bits_of_difficulty(16307.42))
+    '0x1b0404cb'
+
+    Raises:
+        ParamsError: the difficulty is not a positive number.
+    """
+    target = target_of_difficulty(difficulty)
+    unit = 1 << max(8 * ((bits_of_target(target) >> 24) - 3), 0)
+    return bits_of_target(min(target + unit // 2, (1 << 256) - 1))
+
+
 def _scaled_target(target: int, span_s: int, nominal_s: int, limit: int) -> int:
     return min(target * span_s // nominal_s, limit)
 
@@ -131,9 +158,9 @@ def next_target(target: int, first_time_s: int, last_time_s: int) -> int:
     Returns:
         The target of the next window before its compact form cuts it; use :func:`next_bits` for what nodes accept.
     """
-    nominal_s = BTC_RETARGET_BLOCKS * BTC_BLOCK_S
+    nominal_s = RETARGET_BLOCKS * BTC_BLOCK_S
     span_s = min(max(last_time_s - first_time_s, nominal_s // 4), nominal_s * 4)
-    return _scaled_target(target, span_s, nominal_s, BTC_POW_LIMIT_FULL)
+    return _scaled_target(target, span_s, nominal_s, BTC_POW_LIMIT)
 
 
 def next_bits(bits: int, first_time_s: int, last_time_s: int) -> int:
@@ -142,16 +169,11 @@ def next_bits(bits: int, first_time_s: int, last_time_s: int) -> int:
 
 
 def next_difficulty(difficulty: float, first_time_s: int, last_time_s: int) -> float:
-    """Retarget Bitcoin from a published difficulty; rounds to the compact form before and after."""
-    bits = bits_of_target(nearest_compact(target_of_difficulty(difficulty)))
-    return difficulty_of_bits(next_bits(bits, first_time_s, last_time_s))
+    """Retarget Bitcoin from one published difficulty to the next; see :func:`next_target`.
 
-
-def nearest_compact(target: int) -> int:
-    """The target of compact form nearest to ``target`` (a float's difficulty can miss it by a rounding)."""
-    size = (target.bit_length() + 7) // 8
-    bits = bits_of_target(min(target + (1 << max(8 * (size - 3) - 1, 0)) // 2, (1 << 256) - 1))
-    return target_of_bits(bits)
+    A published difficulty has few digits, so it is first brought to the nearest compact target.
+    """
+    return difficulty_of_bits(next_bits(bits_of_difficulty(difficulty), first_time_s, last_time_s))
 
 
 def ltc_next_bits(bits: int, first_time_s: int, last_time_s: int) -> int:
@@ -162,11 +184,11 @@ def ltc_next_bits(bits: int, first_time_s: int, last_time_s: int) -> int:
         first_time_s: header time of the block a **full** 2016 blocks before the last (2015 at the first retarget).
         last_time_s: header time of the last block, s.
     """
-    nominal_s = BTC_RETARGET_BLOCKS * LTC_BLOCK_S
+    nominal_s = RETARGET_BLOCKS * LTC_BLOCK_S
     span_s = min(max(last_time_s - first_time_s, nominal_s // 4), nominal_s * 4)
     target = target_of_bits(bits)
-    shift = 1 if target.bit_length() > LTC_POW_LIMIT.bit_length() - 1 else 0
-    return bits_of_target(min((target >> shift) * span_s // nominal_s << shift, LTC_POW_LIMIT))
+    shift = 1 if target.bit_length() > SCRYPT_POW_LIMIT.bit_length() - 1 else 0
+    return bits_of_target(min((target >> shift) * span_s // nominal_s << shift, SCRYPT_POW_LIMIT))
 
 
 def doge_next_bits(bits: int, first_time_s: int, last_time_s: int) -> int:
@@ -179,35 +201,39 @@ def doge_next_bits(bits: int, first_time_s: int, last_time_s: int) -> int:
     deviation_s = last_time_s - first_time_s - DOGE_BLOCK_S
     eighth_s = -(-deviation_s // 8) if deviation_s < 0 else deviation_s // 8
     span_s = min(max(DOGE_BLOCK_S + eighth_s, DOGE_BLOCK_S - DOGE_BLOCK_S // 4), DOGE_BLOCK_S + DOGE_BLOCK_S // 2)
-    return bits_of_target(_scaled_target(target_of_bits(bits), span_s, DOGE_BLOCK_S, DOGE_POW_LIMIT))
+    return bits_of_target(_scaled_target(target_of_bits(bits), span_s, DOGE_BLOCK_S, SCRYPT_POW_LIMIT))
 
 
-BCH_HALF_LIFE_S: Final = 172_800
-
-
-def bch_next_bits(anchor_bits: int, time_since_anchor_s: int, blocks_since_anchor: int) -> int:
+def bch_next_target(anchor_target: int, time_since_anchor_s: int, blocks_since_anchor: int) -> int:
     """Target of the next Bitcoin Cash block by aserti3-2d (from 2020-11-15), in fixed point.
 
     ``target = anchor x 2^((dt - 600 (dh + 1)) / 172 800)`` with a cubic for the fraction of the power of two.
 
     Args:
-        anchor_bits: compact target of the anchor block.
+        anchor_target: target of the anchor block.
         time_since_anchor_s: header time of the last block minus that of the anchor's **parent**, s.
         blocks_since_anchor: height of the last block minus the anchor's.
+
+    Returns:
+        The target before its compact form cuts it, 1 to the limit.
     """
-    numerator = (time_since_anchor_s - BTC_BLOCK_S * (blocks_since_anchor + 1)) * 65536
-    exponent = abs(numerator) // BCH_HALF_LIFE_S * (1 if numerator >= 0 else -1)
+    lateness_s = (time_since_anchor_s - BTC_BLOCK_S * (blocks_since_anchor + 1)) * 65536
+    exponent = abs(lateness_s) // BCH_HALF_LIFE_S * (1 if lateness_s >= 0 else -1)
     shifts, fraction = exponent >> 16, exponent & 0xFFFF
     cubic = 195_766_423_245_049 * fraction + 971_821_376 * fraction**2 + 5127 * fraction**3
-    target = target_of_bits(anchor_bits) * (65536 + (cubic + (1 << 47) >> 48))
-    shifts -= 16
-    target = target >> -shifts if shifts < 0 else target << shifts
-    return bits_of_target(min(max(target, 1), BTC_POW_LIMIT))
+    target = anchor_target * (65536 + (cubic + (1 << 47) >> 48))
+    target = target << shifts - 16 if shifts >= 16 else target >> 16 - shifts
+    return min(max(target, 1), BTC_POW_LIMIT)
+
+
+def bch_next_bits(anchor_bits: int, time_since_anchor_s: int, blocks_since_anchor: int) -> int:
+    """Compact form of :func:`bch_next_target`, from the anchor's compact form."""
+    return bits_of_target(bch_next_target(target_of_bits(anchor_bits), time_since_anchor_s, blocks_since_anchor))
 
 
 def ltc_subsidy(height: int) -> float:
     """Block subsidy of Litecoin at a height, LTC: 50 halved every 840 000 blocks (6.25 from 2023-08)."""
-    return subsidy_satoshi(height // 4) / SATOSHI_PER_BTC
+    return _halved(50 * SATOSHI_PER_BTC, height, LTC_HALVING_BLOCKS) / SATOSHI_PER_BTC
 
 
 def doge_subsidy(height: int) -> float:
@@ -218,7 +244,9 @@ def doge_subsidy(height: int) -> float:
     """
     if height < 145_000:
         raise ParamsError(explain(f"Dogecoin height is {height}", allowed="145000 or more", origin="doge_subsidy"))
-    return 500_000.0 / 2 ** (height // 100_000) if height < 600_000 else 10_000.0
+    if height >= 6 * DOGE_HALVING_BLOCKS:
+        return 10_000.0
+    return _halved(500_000 * SATOSHI_PER_BTC, height, DOGE_HALVING_BLOCKS) / SATOSHI_PER_BTC
 
 
 def expected_blocks(hashrate_ths: Array, difficulty: Array, dt_s: Array | float) -> Array:
@@ -256,7 +284,13 @@ def hashprice_usd_per_phs_day(subsidy_coin: Array, fees_coin: Array, price_usd: 
 
 
 def merged_hashprice_usd_per_ghs_day(
-    subsidy_coin: Array, fees_coin: Array, price_usd: Array, difficulty: Array, net_factor: Array | float = 1.0
+    subsidy_coin: Array,
+    fees_coin: Array,
+    price_usd: Array,
+    difficulty: Array,
+    net_factor: Array | float = 1.0,
+    *,
+    xp: Namespace,
 ) -> tuple[Array, Array]:
     """Revenue of one GH/s of scrypt over a day when the same hashes count on several chains.
 
@@ -271,10 +305,4 @@ def merged_hashprice_usd_per_ghs_day(
         The sum over chains, shape without the last axis, and the part of each chain, USD per GH/s and day.
     """
     part = hashprice_usd_per_phs_day(subsidy_coin, fees_coin, price_usd, difficulty) * net_factor / 1e6
-    return part.sum(-1), part
-
-
-def subsidy_btc_array(height: np.ndarray) -> np.ndarray:
-    """Subsidy at many heights, BTC; int64 ``(...)`` -> float64 ``(...)``; same rule as :func:`subsidy_btc`."""
-    unique, inverse = np.unique(np.asarray(height, dtype=np.int64), return_inverse=True)
-    return np.asarray([subsidy_btc(int(h)) for h in unique])[inverse].reshape(np.shape(height))
+    return xp.sum(part, axis=-1), part

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from minesim.arrays import Array, Namespace
-from minesim.errors import ParamsError, explain
+from minesim.errors import ParamsError, explain, nearest
 
+SECONDS_PER_YEAR: Final = 365.25 * 86400.0
 RESALE_DECLINE_PER_YEAR: Final = (1.1, 1.5)
 """Continuous decline of machine prices in the bear stretches of 2021-2023 (Hashrate Index; own arithmetic)."""
 
@@ -75,62 +75,61 @@ def depreciation_usd(
     return -price_usd * xp.expm1(-decline_per_year * dt_s / SECONDS_PER_YEAR * xp.ones_like(price_usd))
 
 
-SECONDS_PER_YEAR: Final = 365.25 * 86400.0
+INSPECTION_USD: Final = 30.0
+BOARD_REPAIR_USD: Final = {"medium": 100.0, "hard": 150.0}
+CHIP_USD: Final = (20.0, 25.0)
+FAN_USD: Final = 25.0
+CONTROL_BOARD_USD: Final = 65.0
+"""IceRiver's repair price list; prices of other makers were not found and are assumed alike."""
+REPAIR_DAYS: Final = 14.0
+"""Mean time until a failed miner is back: an untraceable report, weak."""
+STOP_COST_SCALES: Final = (0.0, 0.5, 1.0, 2.0, 4.0)
+"""Multiples of the assumed cost of a stop at which results that hang on it are repeated."""
 
 
-@dataclass(frozen=True)
-class StopCosts:
-    """What stopping a miner costs beyond the lost hashes.
+def board_repair_usd(difficulty: str, chips: Array | float) -> Array:
+    """Price of repairing a hashboard: inspection, labour and replaced chips (dearest chip of the list).
 
-    Attributes:
-        per_stop_usd: wear and handling per cold stop and miner (assumed; results that hang on it are repeated at 0,
-            0.5, 1, 2 and 4 times it).
-        restart_failure_probability: of a cold restart, per miner (assumed; failures after curtailment are documented,
-            Compass 2023, their rate is not).
-        repair_usd: labour and parts of a hashboard repair: inspection 30 + hard repair 150 + two chips at 25 (IceRiver
-            price list; parts of other makers assumed alike).
-        downtime_days: until a miner is back from repair (14, untraceable report; weak).
-        sensitivity: the multiples of ``per_stop_usd`` at which results are repeated.
+    >>> board_repair_usd("hard", 2)
+    230.0
+
+    Args:
+        difficulty: ``medium`` or ``hard``.
+        chips: replaced chips, any shape.
+
+    Raises:
+        ParamsError: another difficulty.
     """
+    if difficulty not in BOARD_REPAIR_USD:
+        raise ParamsError(explain(f"no repair {difficulty!r}", fix=nearest(difficulty, BOARD_REPAIR_USD)))
+    return INSPECTION_USD + BOARD_REPAIR_USD[difficulty] + CHIP_USD[1] * chips
 
-    per_stop_usd: float = 0.10
-    restart_failure_probability: float = 0.0005
-    repair_usd: float = 230.0
-    downtime_days: float = 14.0
-    sensitivity: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 4.0)
 
-    def __post_init__(self) -> None:
-        for field, high in (
-            ("per_stop_usd", 1e4),
-            ("restart_failure_probability", 1.0),
-            ("repair_usd", 1e5),
-            ("downtime_days", 365.0),
-        ):
-            value = getattr(self, field)
-            if not 0.0 <= value <= high:
-                raise ParamsError(explain(f"{field} is {value}", allowed=f"0 to {high}", origin="StopCosts"))
+def failed_restart_usd(
+    repair_usd: Array, margin_usd_per_day: Array, downtime_days: Array | float = REPAIR_DAYS
+) -> Array:
+    """Cost of one miner that does not come back from a stop: repair and the margin lost meanwhile; shapes broadcast.
+
+    Args:
+        repair_usd: see :func:`board_repair_usd`.
+        margin_usd_per_day: revenue less energy of the running miner, USD per day.
+        downtime_days: until it runs again.
+    """
+    return repair_usd + downtime_days * margin_usd_per_day
 
 
 def expected_stop_cost_usd(
-    stops: Array,
-    costs: StopCosts,
-    *,
-    margin_usd_per_day: Array | float = 0.0,
-    failure_probability: Array | float | None = None,
+    stops: Array, wear_usd: Array | float, failure_probability: Array | float, failed_usd: Array | float
 ) -> Array:
-    """Expected cost of cold stops: wear, and repair and lost margin in case the restart fails.
+    """Expected cost of cold stops: ``stops x (wear + probability x cost of a failed restart)``; shapes broadcast.
 
     Args:
-        stops: number of miners stopped (or stops of one), any shape.
-        costs: see there.
-        margin_usd_per_day: revenue less energy of one running miner, USD per day, lost during a repair.
-        failure_probability: per stop, where it is modelled (by temperature, say); None takes the one of ``costs``.
-
-    Returns:
-        USD, shape of ``stops``.
+        stops: number of stopped miners.
+        wear_usd: wear per stop and miner (assumed, see :data:`STOP_COST_SCALES`).
+        failure_probability: of a restart (assumed; failures after curtailment are documented, their rate is not).
+        failed_usd: see :func:`failed_restart_usd`.
     """
-    chance = costs.restart_failure_probability if failure_probability is None else failure_probability
-    return stops * (costs.per_stop_usd + chance * (costs.repair_usd + costs.downtime_days * margin_usd_per_day))
+    return stops * (wear_usd + failure_probability * failed_usd)
 
 
 def break_even_probability(cost_usd: Array, saving_usd: Array) -> Array:

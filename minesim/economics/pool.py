@@ -109,17 +109,17 @@ def stale_fraction(latency_s: Array, block_time_s: float = 600.0, *, xp: Namespa
 
 
 def net_factor(
-    pool_share: Array, dev_fee_fraction: Array | float, reject_fraction: Array | float, stale_fraction: Array | float
+    pool_factor: Array, *, dev_fee_fraction: Array | float, reject_fraction: Array | float, lost_fraction: Array | float
 ) -> Array:
     """Expected income over gross expected revenue: the product of what each loss leaves; all broadcast.
 
     Args:
-        pool_share: from :func:`pool_share`.
+        pool_factor: share of the block reward that the pool pays out, from :func:`pool_share`.
         dev_fee_fraction: share of the time hashed for the firmware's maker (0.018 to 0.027).
-        reject_fraction: shares the pool rejects other than stale ones (hardware errors that got through, duplicates).
-        stale_fraction: from :func:`stale_fraction`.
+        reject_fraction: shares the pool rejects for other reasons than being late.
+        lost_fraction: work on outdated blocks, from :func:`stale_fraction`.
     """
-    return pool_share * (1.0 - dev_fee_fraction) * (1.0 - reject_fraction) * (1.0 - stale_fraction)
+    return pool_factor * (1.0 - dev_fee_fraction) * (1.0 - reject_fraction) * (1.0 - lost_fraction)
 
 
 def luck_relative_std(expected_blocks: Array, *, xp: Namespace) -> Array:
@@ -145,12 +145,21 @@ def income_relative_std(expected_blocks: Array, fee_share: Array, terms: PoolTer
 def published_terms(pool: str, coin: str, scheme: str) -> PoolTerms:
     """Terms that a pool's own page listed (undated snapshots: examples, not today's prices).
 
+    PPS+ shares transaction fees as PPLNS, at the pool's PPLNS fee.
+
     Raises:
         ParamsError: no such row.
     """
-    rows = {f"{row['pool']} {row['coin']} {row['scheme']}": row for row in fact_rows("pool_fee_terms")}
-    key = f"{pool} {coin} {scheme}"
-    if key not in rows:
-        raise ParamsError(explain(f"no published terms of {key!r}", fix=nearest(key, rows)))
-    fee_on_fees = 0.02 if key == "ViaBTC BTC PPS+" else None
-    return PoolTerms(scheme, float(rows[key]["fee_pct"]) / 100.0, fee_on_fees)
+    fees = {
+        (row["pool"], row["coin"], row["scheme"]): float(row["fee_pct"]) / 100.0 for row in fact_rows("pool_fee_terms")
+    }
+    if (pool, coin, scheme) not in fees:
+        known = [" ".join(key) for key in fees]
+        raise ParamsError(
+            explain(
+                f"no published terms of {pool!r} for {coin!r} by {scheme!r}",
+                fix=nearest(f"{pool} {coin} {scheme}", known),
+            )
+        )
+    shared_fees = fees.get((pool, coin, "PPLNS")) if scheme == "PPS+" else None
+    return PoolTerms(scheme, fees[pool, coin, scheme], shared_fees)

@@ -109,6 +109,11 @@ def initial_state(load_mw: Array, *, xp: Namespace) -> ReserveState:
     return ReserveState(zero, load_mw, zero, zero + LONG_AGO_MIN)
 
 
+def offer_of_share_mw(share: Array, load_mw: Array, product: ReserveProduct, *, xp: Namespace) -> Array:
+    """MW offered when ``share`` (0..1) of what the product admits of the load ``load_mw`` is asked for."""
+    return xp.clip(share, 0.0, 1.0) * product.max_share * xp.maximum(load_mw, 0.0)
+
+
 def fix_offer_mw(requested_mw: Array, offered_mw: Array, *, hour_start: Array, called: Array, xp: Namespace) -> Array:
     """Take a new offer at the start of an hour, else keep the one that stands.
 

@@ -314,7 +314,9 @@ def _local_calendar(seconds: np.ndarray, site_timezone: str) -> dict[str, np.nda
     edges = pd.DatetimeIndex(
         (months[:, None] + np.arange(2) - 1970 * 12).ravel().astype("datetime64[M]").astype("datetime64[s]")
     )
-    edges_s = edges.tz_localize(site_timezone, ambiguous=True, nonexistent="shift_forward").tz_convert("UTC")
+    edges_s = edges.tz_localize(
+        site_timezone, ambiguous=np.ones(edges.size, dtype=bool), nonexistent="shift_forward"
+    ).tz_convert("UTC")
     begins, ends = edges_s.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64).reshape(-1, 2).T
     return {
         "year": year,
