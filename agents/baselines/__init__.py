@@ -1,0 +1,29 @@
+"""Rules: controllers without learning, the baselines that everything else is measured against."""
+
+from __future__ import annotations
+
+from agents.baselines.base import Knowledge, Rule
+from agents.baselines.fixed import AlwaysStock, BestFixedPreset, FixedPresetParams
+from agents.baselines.myopic import MyopicBestPreset, PeakAvoiding, PeakAvoidingParams
+from agents.baselines.table import RULES, RuleEntry, build, rules, tuned_params
+from agents.baselines.threshold import HysteresisParams, HysteresisThrottle, Threshold, ThresholdParams
+
+__all__ = [
+    "RULES",
+    "AlwaysStock",
+    "BestFixedPreset",
+    "FixedPresetParams",
+    "HysteresisParams",
+    "HysteresisThrottle",
+    "Knowledge",
+    "MyopicBestPreset",
+    "PeakAvoiding",
+    "PeakAvoidingParams",
+    "Rule",
+    "RuleEntry",
+    "Threshold",
+    "ThresholdParams",
+    "build",
+    "rules",
+    "tuned_params",
+]
