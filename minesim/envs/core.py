@@ -1,0 +1,549 @@
+"""The common core of all environments: B sites stepped together, in numpy or torch.
+
+An adapter without formulas: it gathers rows of the compiled traces, calls control, twin and settlement in their order,
+and keeps episodes apart. The one-site environment is a batch of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from minesim import noise
+from minesim.arrays import NUMPY, Array, Namespace, namespace_of
+from minesim.control import envelope, observe
+from minesim.control.actuate import actuate, command_power_w
+from minesim.control.envelope import ControlHistory, Limits
+from minesim.control.meter import MeterState, initial_meter
+from minesim.control.telemetry import Telemetry
+from minesim.errors import ActionError, ParamsError, ScenarioError, explain, nearest
+from minesim.physics.firmware import FirmwareCommand
+from minesim.scenario import Scenario, TraceTable, compile_table, scenario
+from minesim.settlement import Money, SettlementRow, settle
+from minesim.site import Exogenous, SiteParams, SiteState, initial_state, measure, state_where, transition
+from minesim.site_spec import SiteSpec, build_site, site_spec
+from minesim.tasks.hashrate import HashrateTask, constraint_cost, reward_scale_usd, reward_terms
+
+LONG_AGO_S = 1e6
+SETTLED = tuple(SettlementRow.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """How unkind the world is.
+
+    Attributes:
+        name: ``easy``, ``medium`` or ``hard``.
+        silicon_sd: relative spread of leakage between boards (assumed).
+        power_bias: half-width of the error of the firmware's power estimate (5 %: nameplate tolerance).
+        fault_rate: chance that a miner does not answer in a step (assumed).
+        sample_failures: draw failed restarts instead of charging their expectation.
+        volatility: level of the generated scenario.
+        tariff: tariff of the generated scenario.
+    """
+
+    name: str
+    silicon_sd: float
+    power_bias: float
+    fault_rate: float
+    sample_failures: bool
+    volatility: str
+    tariff: str
+
+
+_DIFFICULTIES = (
+    Difficulty("easy", 0.0, 0.0, 0.0, False, "easy", "energy_only"),
+    Difficulty("medium", 0.05, 0.05, 1e-4, False, "medium", "demand_charge"),
+    Difficulty("hard", 0.10, 0.05, 1e-3, True, "hard", "mixed"),
+)
+
+
+def difficulty(name: str | Difficulty) -> Difficulty:
+    """Difficulty by name.
+
+    Raises:
+        ParamsError: unknown name (nearest names suggested).
+    """
+    if isinstance(name, Difficulty):
+        return name
+    table = {entry.name: entry for entry in _DIFFICULTIES}
+    if name not in table:
+        raise ParamsError(explain(f"difficulty {name!r} is unknown", fix=nearest(name, table)))
+    return table[name]
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """What an environment is made of.
+
+    Attributes:
+        scenario: name, Dataset, file or Scenario; None for the generated scenario of the difficulty.
+        site: name or description of the site.
+        limits: name or values of the envelope.
+        difficulty: ``easy``, ``medium`` or ``hard``.
+        task: what is rewarded.
+        split: which period starts are drawn from; None for all of it. A name that the scenario does not have is an
+            error at reset.
+        episode_days: horizon, days.
+        dt_ctrl_s: control step, s; divides 900 s.
+        scenario_seed: of a generated scenario and of forecast errors.
+    """
+
+    scenario: Any = None
+    site: str | SiteSpec = "container"
+    limits: str | Limits = "seed"
+    difficulty: str | Difficulty = "medium"
+    task: HashrateTask = field(default_factory=HashrateTask)
+    split: str | None = "train"
+    episode_days: float = 7.0
+    dt_ctrl_s: float = 300.0
+    scenario_seed: int = 0
+
+
+@dataclass(frozen=True)
+class World:
+    """What all environments of a configuration share: compiled traces and the site, never changed."""
+
+    config: EnvConfig
+    scenario: Scenario
+    table: TraceTable
+    params: SiteParams
+    limits: Limits
+    difficulty: Difficulty
+
+    @property
+    def cohorts(self) -> int:
+        """Number of cohorts."""
+        return len(self.params.curves.models)
+
+    @property
+    def action_size(self) -> int:
+        """One number per cohort, and one for the reserve offer where the tariff has it."""
+        return self.cohorts + (1 if self.scenario.tariff.reserve is not None else 0)
+
+    @property
+    def steps_per_row(self) -> int:
+        """Control steps in a settlement row."""
+        return round(self.table.dt_s / self.config.dt_ctrl_s)
+
+    @property
+    def horizon_steps(self) -> int:
+        """Control steps in an episode."""
+        return round(self.config.episode_days * 86400.0 / self.config.dt_ctrl_s)
+
+    @property
+    def horizon_rows(self) -> int:
+        """Rows that an episode reads; one more than it settles, for the last observation."""
+        return -(-self.horizon_steps // self.steps_per_row) + 1
+
+
+def build_world(config: EnvConfig) -> World:
+    """Compile the traces and the site of a configuration.
+
+    Raises:
+        MinesimError: a part is unknown or impossible; the message names it.
+    """
+    level = difficulty(config.difficulty)
+    source = f"generated/{level.tariff}/{level.volatility}" if config.scenario is None else config.scenario
+    chosen = scenario(source, seed=config.scenario_seed)
+    table = compile_table(chosen)
+    ratio = table.dt_s / config.dt_ctrl_s
+    if config.dt_ctrl_s <= 0.0 or abs(ratio - round(ratio)) > 1e-9 or ratio < 1.0:
+        raise ParamsError(
+            explain(
+                f"dt_ctrl_s is {config.dt_ctrl_s} s",
+                allowed=f"a whole part of the demand interval of {table.dt_s:g} s",
+                fix="Take 60, 100, 150, 180, 300, 450 or 900 s.",
+            )
+        )
+    if config.episode_days * 86400.0 < config.dt_ctrl_s:
+        raise ParamsError(explain(f"episode_days is {config.episode_days} d", allowed="at least one control step"))
+    spec = site_spec(config.site)
+    params = build_site(replace(spec, wear=replace(spec.wear, sample_failures=level.sample_failures)))
+    return World(config, chosen, table, params, envelope.limits(config.limits), level)
+
+
+@dataclass
+class StepResult:
+    """One step of all sites; arrays of the core's kind.
+
+    Attributes:
+        observation: (B, n) float32.
+        reward, cost: (B,).
+        truncated: (B,) numpy booleans; the horizon truncates, nothing terminates.
+        info: named values, (B,) each; money in USD, the rest with units in the name.
+    """
+
+    observation: Array
+    reward: Array
+    cost: Array
+    truncated: np.ndarray
+    info: dict[str, Array]
+
+
+class SiteCore:
+    """B sites of one world.
+
+    Args:
+        world: compiled traces and site.
+        num_envs: B.
+        like: an array whose kind, dtype and device the state takes; numpy float64 by default.
+    """
+
+    def __init__(self, world: World, num_envs: int, like: Array | None = None) -> None:
+        self.world = world
+        self.num_envs = num_envs
+        like = np.zeros(1) if like is None else like
+        self._like = like
+        self.xp: Namespace = namespace_of(like)
+        self.params = world.params.to(like)
+        cohorts = world.cohorts
+        self.schema = observe.schema(cohorts)
+        self.scale_usd = reward_scale_usd(world.params.curves, world.config.dt_ctrl_s)
+        self._settle = self._constant(world.table.settle)
+        self._market = self._constant(world.table.market)
+        self._columns = {name: world.table.settle_index[name] for name in world.table.settle_names}
+        scaling = observe.telemetry_scaling(cohorts)
+        self._scaling = tuple(self.xp.asarray(part, like=like) for part in scaling)
+        self._draws = self._integers(np.arange(3 * cohorts))
+        first = world.table.start_utc[0].astype("datetime64[s]").astype(np.int64)
+        self._row_of_hour = int(first % 3600 // round(world.table.dt_s))
+        self._rows_per_hour = round(3600.0 / world.table.dt_s)
+        self._seed = np.zeros(num_envs, np.int64)
+        self._episode = np.zeros(num_envs, np.int64)
+        self._noise_seed = np.zeros(num_envs, np.int64)
+        self.start_row = np.zeros(num_envs, np.int64)
+        self.step_count = np.zeros(num_envs, np.int64)
+        self.state: SiteState
+        self.history: ControlHistory
+        self.meter: MeterState
+        self.telemetry: Telemetry
+        self._power_before_w: Array
+
+    # ------------------------------------------------------------------ arrays
+
+    def _constant(self, values: np.ndarray) -> Array:
+        if self.xp is NUMPY:
+            return values
+        import torch
+
+        return torch.as_tensor(values, device=self._like.device)
+
+    def _integers(self, values: np.ndarray) -> Array:
+        return self._constant(np.asarray(values, np.int64))
+
+    def _flags(self, values: np.ndarray) -> Array:
+        return self._constant(values)
+
+    def _state_array(self, values: np.ndarray) -> Array:
+        return self.xp.asarray(values, like=self._like)
+
+    # ------------------------------------------------------------------ episodes
+
+    def seed(self, seeds: Sequence[int]) -> None:
+        """Give every site its seed; episodes are counted from zero again."""
+        self._seed = np.asarray(seeds, np.int64)
+        self._episode = np.zeros(self.num_envs, np.int64)
+
+    def reset(self, mask: np.ndarray | None = None, options: Mapping[str, Any] | None = None) -> Array:
+        """Begin new episodes where ``mask`` is true (everywhere when None).
+
+        Options: ``start`` (UTC time or row, one or one per site), ``split`` (name or None), ``month_peak_frac``
+        (demand peak carried in, share of rated power), ``running`` (1 or 0).
+
+        Returns:
+            Observations, (B, n).
+
+        Raises:
+            ScenarioError: a start whose horizon leaves the data, or an unknown split.
+            ParamsError: an unknown option.
+        """
+        options = {} if options is None else options
+        known = ("start", "split", "month_peak_frac", "running")
+        for name in options:
+            if name not in known:
+                raise ParamsError(explain(f"reset option {name!r} is unknown", fix=nearest(str(name), known)))
+        every = mask is None
+        chosen = np.ones(self.num_envs, bool) if mask is None else np.asarray(mask, bool)
+        drawn = [self._draw(b, options) if chosen[b] else None for b in range(self.num_envs)]
+        for b, draw in enumerate(drawn):
+            if draw is not None:
+                self.start_row[b], self._noise_seed[b] = draw.start_row, draw.noise_seed
+                self.step_count[b] = 0
+                self._episode[b] += 1
+        shape = (self.num_envs, self.world.cohorts, self.params.miners.board_present.shape[-1])
+        leak, bias = np.ones(shape), np.zeros(shape[:2])
+        for b, draw in enumerate(drawn):
+            if draw is not None:
+                leak[b], bias[b] = draw.silicon_leak, draw.power_bias
+        fresh = self._fresh(self._state_array(leak), self._state_array(bias), options)
+        if every:
+            self.state, self.history, self.meter, self.telemetry, self._power_before_w = fresh
+        else:
+            rows = self._flags(chosen)
+            self.state = state_where(rows, fresh[0], self.state)
+            self.history = state_where(rows, fresh[1], self.history)
+            self.meter = state_where(rows, fresh[2], self.meter)
+            self.telemetry = state_where(rows, fresh[3], self.telemetry)
+            self._power_before_w = self.xp.where(rows, fresh[4], self._power_before_w)
+        return self._observe()
+
+    def _draw(self, b: int, options: Mapping[str, Any]) -> EpisodeDraw:
+        rng = np.random.default_rng([int(self._seed[b]) & 0xFFFFFFFFFFFFFFFF, int(self._episode[b])])
+        start = options.get("start")
+        if isinstance(start, (list, tuple, np.ndarray)) and np.ndim(start) > 0:
+            if len(start) != self.num_envs:
+                raise ParamsError(explain(f"{len(start)} starts for {self.num_envs} sites", allowed="one for each"))
+            start = start[b]
+        return draw_episode(self.world, rng, start, options.get("split", self.world.config.split))
+
+    def _fresh(
+        self, leak: Array, bias: Array, options: Mapping[str, Any]
+    ) -> tuple[SiteState, ControlHistory, MeterState, Telemetry, Array]:
+        xp = self.xp
+        running = float(options.get("running", 1.0))
+        row = self._settle[self._integers(self.start_row)]
+        amb = xp.cast(row[:, self._columns["temp_amb_c"]], self._like)
+        ones = xp.ones_like(bias)
+        preset = self.params.curves.preset_last * ones
+        state = initial_state(self.params, amb, leak, bias, running=running, preset=preset)
+        command = FirmwareCommand(run=ones * running, preset=preset, throttle=ones)
+        window = max(1, round(300.0 / self.world.config.dt_ctrl_s))
+        local_day = row[:, self._columns["local_day"]]
+        history = ControlHistory(
+            command=command,
+            since_up_s=LONG_AGO_S * ones,
+            since_write_s=LONG_AGO_S * ones,
+            stops_today=0.0 * ones,
+            up_window_w=xp.stack([0.0 * ones[:, 0]] * window, -1),
+            local_day=local_day,
+        )
+        power_w = command_power_w(command, self.params.curves, self.params.cohort, xp=xp)
+        site_w = xp.sum(self.params.curves.count * power_w, axis=-1)
+        power_kw = xp.cast(site_w, row) * 1e-3
+        rated_kw = self.world.params.curves.power_rated_site_w * 1e-3
+        # A site that ran before has its month's peak behind it; in the first day of a month nothing is booked yet.
+        first_day = row[:, self._columns["month_fraction"]] < 1.0 / 31.0
+        default_kw = xp.where(first_day, 0.0, rated_kw * running + 0.0 * power_kw)
+        given = options.get("month_peak_frac")
+        peak_kw = default_kw if given is None else default_kw * 0.0 + float(given) * rated_kw
+        meter = initial_meter(power_kw, peak_kw, row[:, self._columns["billing_month"]], xp=xp)
+        hot = xp.max(state.temp_chip_c, axis=-1)
+        telemetry = Telemetry(
+            hashrate_ths=self.params.curves.hashrate_rated_ths * ones * running,
+            power_w=power_w,
+            temp_chip_c=xp.round(hot),
+            temp_board_c=xp.round(xp.max(state.temp_sink_c, axis=-1)),
+            fan_duty=xp.exp(state.log_duty),
+            hashing=ones * running,
+            age_s=0.0 * ones,
+            power_site_w=site_w,
+            temp_intake_c=amb,
+        )
+        return state, history, meter, telemetry, site_w
+
+    # ------------------------------------------------------------------ stepping
+
+    def row_now(self) -> np.ndarray:
+        """Settlement row of the coming step, (B,)."""
+        return self.start_row + self.step_count // self.world.steps_per_row
+
+    def _observe(self) -> Array:
+        phase = self.step_count % self.world.steps_per_row
+        elapsed_s = self._constant(phase * self.world.config.dt_ctrl_s)
+        return observe.observe(
+            self.telemetry,
+            self.history,
+            self.meter,
+            self._market[self._integers(self.row_now())],
+            elapsed_s,
+            self.params.curves,
+            self.params.cohort,
+            self._scaling,
+            xp=self.xp,
+        )
+
+    def step(self, action: Array) -> StepResult:
+        """Advance all sites by one control step.
+
+        Args:
+            action: (B, n_act) in [-1, 1].
+
+        Raises:
+            ActionError: misshaped, or not numbers.
+        """
+        xp, world = self.xp, self.world
+        action = self._checked(action)
+        cohorts, dt_s = world.cohorts, world.config.dt_ctrl_s
+        curves, cohort = self.params.curves, self.params.cohort
+        row_index = self.row_now()
+        phase = self.step_count % world.steps_per_row
+        row = self._settle[self._integers(row_index)]
+        column = {name: row[:, index] for name, index in self._columns.items()}
+
+        # --- control
+        before = self.history.command
+        request = actuate(action[:, :cohorts], before, curves, cohort, xp=xp)
+        command, reason = envelope.apply_envelope(
+            request, self.telemetry, self.history, world.limits, curves, cohort, dt_s, xp=xp
+        )
+        self.history = envelope.advance_history(self.history, command, column["local_day"], curves, cohort, dt_s, xp=xp)
+
+        # --- twin
+        draws = xp.cast(
+            noise.uniform(
+                self._integers(self._noise_seed)[:, None], self._integers(self.step_count)[:, None], self._draws
+            ),
+            self._like,
+        )
+        exog = Exogenous(
+            temp_amb_c=xp.cast(column["temp_amb_c"], self._like),
+            rel_humidity_pct=xp.cast(column["rel_humidity_pct"], self._like),
+            pressure_pa=xp.cast(column["pressure_pa"], self._like),
+            u_restart=draws[:, :cohorts],
+        )
+        stopped_w = xp.sum(curves.count * before.run * (1.0 - command.run) * self.telemetry.power_w, axis=-1)
+        self.state, outcome = transition(self.state, command, exog, self.params, dt_s)
+        fault = xp.where(draws[:, 2 * cohorts :] < world.difficulty.fault_rate, 1.0, 0.0)
+        reading = measure(self.state, outcome, draws[:, cohorts : 2 * cohorts], fault, 0.0)
+        if world.difficulty.fault_rate > 0.0:
+            reading = observe.last_good(reading, self.telemetry, xp=xp)
+        self.telemetry = reading
+
+        # --- money
+        share = None
+        if action.shape[-1] > cohorts:
+            power_mw = xp.cast(self._power_before_w, row) * 1e-6
+            share = xp.cast(0.5 * (action[:, cohorts] + 1.0), row) * power_mw
+        paid_ths = xp.sum(curves.count * curves.net_revenue_factor * outcome.hashrate_ths, axis=-1)
+        self.meter, money = settle(
+            self.meter,
+            SettlementRow(**{name: column[name] for name in SETTLED}),
+            xp.cast(paid_ths, row),
+            xp.cast(outcome.power_site_w, row) * 1e-3,
+            xp.cast(outcome.wear_usd, row),
+            xp.cast(outcome.restart_usd, row),
+            share,
+            world.scenario.tariff.reserve,
+            self._flags(phase == 0),
+            self._flags(phase == world.steps_per_row - 1),
+            self._flags((phase == 0) & ((row_index + self._row_of_hour) % self._rows_per_hour == 0)),
+            dt_s,
+            world.table.dt_s,
+            xp=xp,
+        )
+        terms = reward_terms(world.config.task, money, outcome, self._power_before_w, self.scale_usd, curves, xp=xp)
+        cost = constraint_cost(world.config.task, outcome, self._power_before_w, stopped_w, curves, xp=xp)
+        self._power_before_w = outcome.power_site_w
+        self.step_count = self.step_count + 1
+        info = self._info(money, outcome, column, cost, reason, terms)
+        reward = sum(terms.values())
+        return StepResult(
+            observation=self._observe(),
+            reward=reward,
+            cost=cost,
+            truncated=self.step_count >= world.horizon_steps,
+            info=info,
+        )
+
+    def _info(
+        self,
+        money: Money,
+        outcome: Any,
+        column: Mapping[str, Array],
+        cost: Array,
+        reason: Array,
+        terms: Mapping[str, Array],
+    ) -> dict[str, Array]:
+        xp, dt_h = self.xp, self.world.config.dt_ctrl_s / 3600.0
+        info = {
+            "cost": cost,
+            "profit_usd": money.profit_usd,
+            **{name: getattr(money, name) for name in Money.__dataclass_fields__},
+            "energy_kwh": outcome.power_site_w * (1e-3 * dt_h),
+            "power_site_kw": outcome.power_site_w * 1e-3,
+            "power_cooling_kw": outcome.power_cooling_w * 1e-3,
+            "hashrate_ths": xp.sum(self.params.curves.count * outcome.hashrate_ths, axis=-1),
+            "temp_chip_max_c": xp.max(outcome.temp_chip_max_c, axis=-1),
+            "temp_intake_c": outcome.temp_intake_c,
+            "temp_amb_c": column["temp_amb_c"],
+            "energy_price_usd_per_mwh": column["energy_price_usd_per_mwh"],
+            "carbon_g": column["carbon_g_per_kwh"] * outcome.power_site_w * (1e-3 * dt_h),
+            "stops": outcome.stops,
+            "trips": outcome.tripped,
+            "envelope_reason": xp.max(reason, axis=-1),
+        }
+        for name, value in terms.items():
+            info[f"reward_{name}"] = value
+        return info
+
+    def _checked(self, action: Array) -> Array:
+        shape = (self.num_envs, self.world.action_size)
+        if self.xp is NUMPY:
+            action = np.asarray(action)
+            if action.shape != shape:
+                raise ActionError(explain(f"the action has shape {action.shape}", allowed=f"{shape}"))
+            if not np.isfinite(action).all():
+                raise ActionError(
+                    explain(f"the action has {int((~np.isfinite(action)).sum())} entries that are not numbers")
+                )
+            return np.clip(action.astype(np.float64, copy=False), -1.0, 1.0)
+        if tuple(action.shape) != shape:
+            raise ActionError(explain(f"the action has shape {tuple(action.shape)}", allowed=f"{shape}"))
+        if action.device.type == "cpu" and not bool(self.xp.isfinite(action).all()):
+            raise ActionError(explain("the action has entries that are not numbers", allowed="finite, -1 to 1"))
+        return self.xp.clip(action.to(self._like.dtype), -1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class EpisodeDraw:
+    """What one episode draws once."""
+
+    start_row: int
+    noise_seed: int
+    silicon_leak: np.ndarray
+    power_bias: np.ndarray
+
+
+def draw_episode(world: World, rng: np.random.Generator, start: Any, split: str | None) -> EpisodeDraw:
+    """Draw start, silicon and sensor errors of an episode.
+
+    Args:
+        world: compiled traces and site.
+        rng: generator of this seed and episode.
+        start: UTC time or row; None draws a whole hour inside the split.
+        split: name of a period, None for all rows.
+
+    Raises:
+        ScenarioError: the horizon leaves the data or the split.
+    """
+    table, rows = world.table, world.horizon_rows
+    per_hour = round(3600.0 / table.dt_s)
+    period = slice(0, table.size) if split is None else table.rows_of_split(split)
+    latest = (min(period.stop, table.size) - rows - period.start) // per_hour
+    offset = int(rng.integers(0, max(latest, 0) + 1)) * per_hour
+    if start is None:
+        if latest < 0:
+            raise ScenarioError(
+                explain(
+                    f"an episode of {world.config.episode_days:g} days does not fit into split {split!r}",
+                    allowed=f"at most {(period.stop - period.start) * table.dt_s / 86400.0:.1f} days",
+                    origin=f"scenario {world.scenario.name!r}",
+                    fix="Shorten episode_days or choose another split or scenario.",
+                )
+            )
+        row = period.start + offset
+    else:
+        row = int(start) if isinstance(start, (int, np.integer)) else table.row_of(start)
+    table.horizon(row, rows)
+    shape = world.params.miners.board_present.shape
+    level = world.difficulty
+    return EpisodeDraw(
+        start_row=row,
+        noise_seed=int(rng.integers(0, 2**32)),
+        silicon_leak=np.exp(level.silicon_sd * rng.standard_normal(shape) - 0.5 * level.silicon_sd**2),
+        power_bias=level.power_bias * rng.uniform(-1.0, 1.0, shape[0]),
+    )

@@ -1,0 +1,164 @@
+"""From a description of a site to the arrays of the twin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from minesim.catalog import electrical
+from minesim.catalog.electrical import Electrical
+from minesim.control.fleet import CohortSpec, fleet_curves, padded, tuned_presets
+from minesim.errors import ParamsError, explain, nearest
+from minesim.physics.firmware import FirmwareParams
+from minesim.site import MinerArrays, RoomParams, SiteParams, WearParams
+from minesim.units import CP_AIR_J_PER_KG_K, M3_PER_S_PER_CFM
+
+FLOW_PER_FAN_PAIR_CFM = 197.0
+"""Two fans in series move what one does: 197 cfm each (S19 Pro fan; buybtc123.com). Four fans: 394 cfm at full speed;
+370 cfm were measured through a farm's S19 Pro."""
+DENSITY_REF_KG_PER_M3 = 1.204
+"""Dry air at 20 C, sea level."""
+NTU_FULL_FLOW = 1.0
+"""At full flow the heatsink then stands 25 K over the intake at 3.5 kW, which reproduces the field limits of an S21
+(throttles above 40 C intake, stops above 47 C); assumed alike for all air-cooled models."""
+CHIP_OVER_SINK_RATED_K = 15.0
+"""Firmwares estimate chip = board + 15 C (LuxOS documentation, VNish offset table)."""
+SINK_J_PER_K_PER_BOARD = 2400.0
+"""About 8 kg of the 13.2 kg of an S19 Pro are heatsinks on three boards (share assumed), 900 J/kg/K."""
+CHIP_J_PER_K_PER_BOARD = 100.0
+"""Chips and copper of a board, assumed."""
+LIQUID_RISE_RATED_K = 8.0
+LIQUID_NTU = 1.5
+"""Liquid-cooled units: coolant rise at rated power and transfer units, assumed."""
+FAILURES_PER_YEAR = 0.05
+"""5 % a year is what the field calls normal (S. Mow, 2020)."""
+REPAIR_USD = 250.0
+"""Hashboard repair 100 to 150, control board 65, fan 25 USD (IceRiver list) plus handling; total assumed."""
+STOP_USD = 0.05
+"""Expected solder fatigue of one full stop (45 K) per miner; assumed."""
+
+
+@dataclass(frozen=True)
+class SiteSpec:
+    """A site in words and numbers.
+
+    Attributes:
+        name: what it is called in reports.
+        cohorts: the miners.
+        firmware, room, wear: parameters of the twin.
+        sub_steps: integration steps per control step.
+    """
+
+    name: str
+    cohorts: tuple[CohortSpec, ...]
+    firmware: FirmwareParams = field(default_factory=FirmwareParams)
+    room: RoomParams = field(default_factory=RoomParams)
+    wear: WearParams = field(default_factory=WearParams)
+    sub_steps: int = 5
+
+
+_CONTAINER = (
+    ("Antminer S19j Pro (104T)", (13, 13, 13, 13, 12)),
+    ("Antminer S19 Pro", (12, 12, 12)),
+    ("Antminer S19 XP", (13, 12, 12)),
+    ("Antminer S19k Pro", (13, 13)),
+    ("Antminer S19 (95T)", (13, 12)),
+    ("Antminer S17 Pro", (12,)),
+)
+
+
+def _sites() -> tuple[SiteSpec, ...]:
+    container = tuple(CohortSpec(name, count) for name, counts in _CONTAINER for count in counts)
+    return (
+        SiteSpec("container", container),
+        SiteSpec("one_s19j_pro", (CohortSpec("Antminer S19j Pro (104T)", 1),)),
+    )
+
+
+def site_spec(name: str | SiteSpec) -> SiteSpec:
+    """A ready-made site: ``container`` (16 cohorts of mixed models, 200 miners) or ``one_s19j_pro``.
+
+    Raises:
+        ParamsError: unknown name (nearest names suggested).
+    """
+    if isinstance(name, SiteSpec):
+        return name
+    table = {spec.name: spec for spec in _sites()}
+    if name not in table:
+        raise ParamsError(explain(f"no site {name!r}", fix=nearest(name, table)))
+    return table[name]
+
+
+def without_wear(spec: SiteSpec) -> SiteSpec:
+    """The same site at stop and wear cost zero."""
+    return replace(spec, wear=replace(spec.wear, scale=0.0))
+
+
+def build_site(spec: str | SiteSpec) -> SiteParams:
+    """Look the hardware up and lay it out as arrays.
+
+    Args:
+        spec: a site or the name of a ready-made one.
+
+    Returns:
+        Parameters in numpy double precision (``.to(...)`` moves them).
+
+    Raises:
+        ParamsError, CatalogError: impossible or unknown parts.
+    """
+    spec = site_spec(spec)
+    if spec.sub_steps < 1:
+        raise ParamsError(explain(f"sub_steps is {spec.sub_steps}", allowed="1 or more", origin=f"site {spec.name!r}"))
+    units = [electrical(c.model, c.table) for c in spec.cohorts]
+    curves = fleet_curves(spec.cohorts, has_throttle=spec.firmware.has_throttle)
+    return SiteParams(
+        curves=curves,
+        miners=_miner_arrays(spec.cohorts, units),
+        firmware=spec.firmware,
+        room=spec.room,
+        wear=spec.wear,
+        sub_steps=spec.sub_steps,
+        cohort=np.arange(len(units)),
+        sub_index=np.arange(float(spec.sub_steps)).reshape(-1, 1, 1),
+    )
+
+
+def _miner_arrays(cohorts: Sequence[CohortSpec], units: Sequence[Electrical]) -> MinerArrays:
+    boards = np.array([float(u.boards) for u in units])
+    width = int(boards.max())
+    present = (np.arange(width) < boards[:, None]).astype(np.float64)
+    presets = [tuned_presets(c) for c in cohorts]
+    rated_w = np.array([row[-1].power_w for row in presets])
+    fans = np.array([float(u.fan_count) for u in units])
+    liquid = (fans == 0.0).astype(np.float64)
+    flow_cfm = np.where(fans > 0.0, fans * FLOW_PER_FAN_PAIR_CFM / 2.0, 0.0)
+    air_w_per_k = flow_cfm * M3_PER_S_PER_CFM * DENSITY_REF_KG_PER_M3 * CP_AIR_J_PER_KG_K
+    return MinerArrays(
+        board_present=present,
+        dyn_w_per_mhz_v2=present * _per_board(units, "c_w_per_mhz_v2", boards),
+        leak_w_per_v2=present * _per_board(units, "g_w_per_v2", boards),
+        beta_per_k=np.array([[u.beta_per_k] for u in units]),
+        temp_ref_c=np.array([[u.temp_ref_c] for u in units]),
+        ths_per_mhz=np.array([u.ths_per_mhz_chip * u.chips for u in units]),
+        preset_freq_mhz=padded([[p.freq_mhz or 0.0 for p in row] for row in presets]),
+        preset_volt_v=padded([[p.volt_v or 0.0 for p in row] for row in presets]),
+        psu_rated_w=np.array([u.psu_rated_dc_w for u in units]),
+        psu_eta=np.array([u.psu_eta_rated for u in units]),
+        ctrl_w=np.array([u.power_ctrl_w for u in units]),
+        fan_max_w=np.array([u.fan_count * u.fan_power_max_w for u in units]),
+        fan_duty_fixed=liquid,
+        flow_max_w_per_k=np.where(liquid > 0.0, rated_w / LIQUID_RISE_RATED_K, air_w_per_k),
+        ntu_ref=np.where(liquid > 0.0, LIQUID_NTU, NTU_FULL_FLOW),
+        chip_j_per_k=np.full((len(units), 1), CHIP_J_PER_K_PER_BOARD),
+        sink_j_per_k=np.full((len(units), 1), SINK_J_PER_K_PER_BOARD),
+        chip_sink_w_per_k=(rated_w / boards / CHIP_OVER_SINK_RATED_K)[:, None],
+        wear_usd_per_h=np.full(len(units), FAILURES_PER_YEAR * REPAIR_USD / 8760.0),
+        stop_usd=np.full(len(units), STOP_USD),
+        failed_restart_usd=np.full(len(units), REPAIR_USD),
+    )
+
+
+def _per_board(units: Sequence[Electrical], name: str, boards: np.ndarray) -> np.ndarray:
+    return (np.array([getattr(u, name) for u in units]) / boards)[:, None]
