@@ -20,7 +20,7 @@ POOL_FEE_FRACTION = 0.02
 """An FPPS pool's published fee (OKMINER; others 1 to 4 %)."""
 REJECT_FRACTION = 0.0015
 """Pool-side rejects of live units lie between 0.02 and 0.2 %."""
-STALE_FRACTION = 0.0003
+LOST_FRACTION = 0.0003
 """Pool work lost to latency is about delay / 600 s; 0.2 s here (assumed)."""
 
 
@@ -79,7 +79,12 @@ def fleet_curves(cohorts: Sequence[CohortSpec], *, has_throttle: bool = True) ->
         raise ParamsError(explain("the site has no cohort", allowed="1 or more", fix="Give at least one CohortSpec."))
     units = [electrical(spec.model, spec.table) for spec in cohorts]
     presets = [tuned_presets(spec) for spec in cohorts]
-    factor = net_factor(1.0 - POOL_FEE_FRACTION, DEV_FEE_FRACTION, REJECT_FRACTION, STALE_FRACTION)
+    factor = net_factor(
+        1.0 - POOL_FEE_FRACTION,
+        dev_fee_fraction=DEV_FEE_FRACTION,
+        reject_fraction=REJECT_FRACTION,
+        lost_fraction=LOST_FRACTION,
+    )
     return FleetCurves(
         models=tuple(unit.model for unit in units),
         count=np.array([float(spec.count) for spec in cohorts]),

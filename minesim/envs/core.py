@@ -212,7 +212,7 @@ class SiteCore:
         first = world.table.start_utc[0].astype("datetime64[s]").astype(np.int64)
         self._row_of_hour = int(first % 3600 // round(world.table.dt_s))
         self._rows_per_hour = round(3600.0 / world.table.dt_s)
-        self._seed = np.zeros(num_envs, np.int64)
+        self.seeds = np.zeros(num_envs, np.int64)
         self._episode = np.zeros(num_envs, np.int64)
         self._noise_seed = np.zeros(num_envs, np.int64)
         self.start_row = np.zeros(num_envs, np.int64)
@@ -235,7 +235,7 @@ class SiteCore:
     def _integers(self, values: np.ndarray) -> Array:
         return self._constant(np.asarray(values, np.int64))
 
-    def _flags(self, values: np.ndarray) -> Array:
+    def flags(self, values: np.ndarray) -> Array:
         return self._constant(values)
 
     def _state_array(self, values: np.ndarray) -> Array:
@@ -245,7 +245,7 @@ class SiteCore:
 
     def seed(self, seeds: Sequence[int]) -> None:
         """Give every site its seed; episodes are counted from zero again."""
-        self._seed = np.asarray(seeds, np.int64)
+        self.seeds = np.asarray(seeds, np.int64)
         self._episode = np.zeros(self.num_envs, np.int64)
 
     def reset(self, mask: np.ndarray | None = None, options: Mapping[str, Any] | None = None) -> Array:
@@ -283,7 +283,7 @@ class SiteCore:
         if every:
             self.state, self.history, self.meter, self.telemetry, self._power_before_w = fresh
         else:
-            rows = self._flags(chosen)
+            rows = self.flags(chosen)
             self.state = state_where(rows, fresh[0], self.state)
             self.history = state_where(rows, fresh[1], self.history)
             self.meter = state_where(rows, fresh[2], self.meter)
@@ -292,7 +292,7 @@ class SiteCore:
         return self._observe()
 
     def _draw(self, b: int, options: Mapping[str, Any]) -> EpisodeDraw:
-        rng = np.random.default_rng([int(self._seed[b]) & 0xFFFFFFFFFFFFFFFF, int(self._episode[b])])
+        rng = np.random.default_rng([int(self.seeds[b]) & 0xFFFFFFFFFFFFFFFF, int(self._episode[b])])
         start = options.get("start")
         if isinstance(start, (list, tuple, np.ndarray)) and np.ndim(start) > 0:
             if len(start) != self.num_envs:
@@ -428,9 +428,9 @@ class SiteCore:
             xp.cast(outcome.restart_usd, row),
             share,
             world.scenario.tariff.reserve,
-            self._flags(phase == 0),
-            self._flags(phase == world.steps_per_row - 1),
-            self._flags((phase == 0) & ((row_index + self._row_of_hour) % self._rows_per_hour == 0)),
+            self.flags(phase == 0),
+            self.flags(phase == world.steps_per_row - 1),
+            self.flags((phase == 0) & ((row_index + self._row_of_hour) % self._rows_per_hour == 0)),
             dt_s,
             world.table.dt_s,
             xp=xp,
