@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from minesim.arrays import Array, Namespace
@@ -76,7 +78,7 @@ def depreciation_usd(
 
 
 INSPECTION_USD: Final = 30.0
-BOARD_REPAIR_USD: Final = {"medium": 100.0, "hard": 150.0}
+BOARD_REPAIR_USD: Final[Mapping[str, float]] = MappingProxyType({"medium": 100.0, "hard": 150.0})
 CHIP_USD: Final = (20.0, 25.0)
 FAN_USD: Final = 25.0
 CONTROL_BOARD_USD: Final = 65.0
@@ -108,7 +110,7 @@ def board_repair_usd(difficulty: str, chips: Array | float) -> Array:
 def failed_restart_usd(
     repair_usd: Array, margin_usd_per_day: Array, downtime_days: Array | float = REPAIR_DAYS
 ) -> Array:
-    """Cost of one miner that does not come back from a stop: repair and the margin lost meanwhile; shapes broadcast.
+    """Cost of one miner that does not come back from a stop: repair and lost margin; shapes broadcast.
 
     Args:
         repair_usd: see :func:`board_repair_usd`.

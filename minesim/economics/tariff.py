@@ -39,6 +39,8 @@ SETTLEMENT_COLUMNS: Final = (
 )
 
 KWH_PER_MWH: Final = 1000.0
+THURSDAY: Final = 3
+"""Weekday of 1970-01-01, Monday 0."""
 
 ONTARIO_POOL_CAD: Final = 12e9
 """Global adjustment paid by all customers in 2020, about (energy-efficiency.com 2020)."""
@@ -308,6 +310,7 @@ def _local_calendar(seconds: np.ndarray, site_timezone: str) -> dict[str, np.nda
         )
     local = pd.DatetimeIndex(seconds.astype("datetime64[s]"), tz="UTC").tz_convert(site_timezone)
     clock = local.tz_localize(None)
+    day = clock.to_numpy().astype("datetime64[D]").astype(np.int64)
     year = clock.year.to_numpy(dtype=np.int64)
     month = clock.month.to_numpy(dtype=np.int64)
     months, inverse = np.unique(year * 12 + month - 1, return_inverse=True)
@@ -321,8 +324,8 @@ def _local_calendar(seconds: np.ndarray, site_timezone: str) -> dict[str, np.nda
     return {
         "year": year,
         "month": month,
-        "day": clock.to_numpy().astype("datetime64[D]").astype(np.int64),
-        "weekday": clock.weekday.to_numpy(dtype=np.int64),
+        "day": day,
+        "weekday": (day + THURSDAY) % 7,
         "hour": (clock.hour + clock.minute / 60.0).to_numpy(dtype=np.float64),
         "month_fraction": (seconds - begins[inverse]) / (ends - begins)[inverse],
     }
