@@ -6,7 +6,18 @@ and broadcast, so the same lines serve one miner, cohorts of shape (M,) and batc
 
 from __future__ import annotations
 
+from typing import Final
+
 from minesim.arrays import Array, Namespace
+
+HW_ERROR_WIDTH_REL: Final = 0.09
+"""Relative lack of voltage over which the share of good work falls to 1/e. Fitted to a public single-chip
+voltage/frequency sweep (dr0ther/Bitaxebench, GPL-3.0 data, not included): 54 points, median error 0.6 points of
+hashrate, worst 19."""
+HW_ERROR_ONSET_REL: Final = 0.004
+"""Softness of the onset of errors, relative to voltage; assumed, finer than the sweep's 25 mV steps resolve."""
+HW_ERROR_TEMP_PER_K: Final = 0.0005
+"""Growth of the needed voltage with chip temperature, relative per K; assumed."""
 
 
 def hashrate_ths(freq_mhz: Array, chips: Array | float, ths_per_mhz_chip: Array | float) -> Array:
@@ -49,6 +60,25 @@ def dynamic_power_w(freq_mhz: Array, volt_v: Array, c_w_per_mhz_v2: Array | floa
     return c_w_per_mhz_v2 * freq_mhz * volt_v * volt_v
 
 
+def leakage_growth(
+    temp_chip_c: Array, beta_per_k: Array | float, temp_ref_c: Array | float, *, xp: Namespace
+) -> Array:
+    """Compute leakage relative to that at the reference temperature, ``exp(beta (T - T_ref))``.
+
+    Valid between about 0 and 100 degC chip temperature; a local fit, not a device model.
+
+    Args:
+        temp_chip_c: chip temperature, degC.
+        beta_per_k: growth with temperature, 1/K.
+        temp_ref_c: reference chip temperature, degC.
+        xp: array namespace of ``temp_chip_c``.
+
+    Returns:
+        Factor, the broadcast shape.
+    """
+    return xp.exp(beta_per_k * (temp_chip_c - temp_ref_c))
+
+
 def leakage_power_w(
     volt_v: Array,
     temp_chip_c: Array,
@@ -73,7 +103,7 @@ def leakage_power_w(
     Returns:
         Power in W, the broadcast shape.
     """
-    return g_w_per_v2 * volt_v * volt_v * xp.exp(beta_per_k * (temp_chip_c - temp_ref_c))
+    return g_w_per_v2 * volt_v * volt_v * leakage_growth(temp_chip_c, beta_per_k, temp_ref_c, xp=xp)
 
 
 def rail_volt_v(
@@ -104,3 +134,69 @@ def rail_volt_v(
     rise = volt_per_mhz * xp.maximum(freq_mhz - freq_knee_mhz, 0.0)
     change = (volt_per_mhz2 - volt_per_mhz) * xp.maximum(freq_mhz - freq_knee2_mhz, 0.0)
     return volt_floor_v + rise + change
+
+
+def needed_volt_v(
+    freq_mhz: Array,
+    volt_floor_v: Array | float,
+    freq_knee_mhz: Array | float,
+    volt_per_mhz: Array | float,
+    freq_knee2_mhz: Array | float,
+    volt_per_mhz2: Array | float,
+    volt_guard_rel: Array | float,
+    *,
+    xp: Namespace,
+) -> Array:
+    """Compute the rail below which median silicon starts to make errors, at the reference temperature.
+
+    The firmware's rail curve without its floor, less a guard band: the sweep of :data:`HW_ERROR_WIDTH_REL` shows the
+    onset rising by 0.22 % per 1 % of frequency, LuxOS raises its rail by 0.24 % (S19j Pro at stock).
+
+    Args:
+        freq_mhz: chip clock, MHz.
+        volt_floor_v, freq_knee_mhz, volt_per_mhz, freq_knee2_mhz, volt_per_mhz2: see :func:`rail_volt_v`.
+        volt_guard_rel: margin of the firmware's rail over the onset, relative.
+        xp: array namespace of ``freq_mhz``.
+
+    Returns:
+        Voltage in V, the broadcast shape.
+    """
+    rise = volt_per_mhz * (freq_mhz - freq_knee_mhz)
+    change = (volt_per_mhz2 - volt_per_mhz) * xp.maximum(freq_mhz - freq_knee2_mhz, 0.0)
+    return (1.0 - volt_guard_rel) * (volt_floor_v + rise + change)
+
+
+def hw_error_ratio(
+    volt_v: Array,
+    needed_v: Array,
+    temp_chip_c: Array,
+    quality_rel: Array | float,
+    temp_ref_c: Array | float,
+    *,
+    xp: Namespace,
+) -> Array:
+    """Compute the share of hashing work that is lost to hardware errors.
+
+    With enough voltage it is negligible; once the rail is short by a few permille it rises steeply:
+    ``1 - exp(-lack / 0.09)``, the lack relative to the voltage needed.
+
+    Args:
+        volt_v: rail, V.
+        needed_v: what median silicon needs at this frequency and ``temp_ref_c``, V, see :func:`needed_volt_v`.
+        temp_chip_c: chip temperature, degC.
+        quality_rel: silicon quality, the relative voltage that this board needs beyond the median; 0.02 is poor, -0.02
+            good (two chips of the sweep differ by about 0.03).
+        temp_ref_c: temperature that ``needed_v`` refers to, degC.
+        xp: array namespace of the arrays.
+
+    Returns:
+        Ratio in [0, 1], the broadcast shape; good hashrate is ``hashrate_ths (1 - ratio)``.
+
+    >>> from minesim.arrays import NUMPY
+    >>> round(float(hw_error_ratio(0.91 * 12.0, 12.0, 65.0, 0.0, 65.0, xp=NUMPY)), 3)
+    0.632
+    """
+    onset_v = needed_v * (1.0 + quality_rel) * (1.0 + HW_ERROR_TEMP_PER_K * (temp_chip_c - temp_ref_c))
+    steps = (1.0 - volt_v / onset_v) / HW_ERROR_ONSET_REL
+    lack = HW_ERROR_ONSET_REL * (xp.maximum(steps, 0.0) + xp.log(1.0 + xp.exp(-xp.abs(steps))))
+    return 1.0 - xp.exp(-lack / HW_ERROR_WIDTH_REL)

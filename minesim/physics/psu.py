@@ -11,6 +11,23 @@ QUADRATIC_SHARE = 0.035
 load-dependent efficiency curve of a mining supply was found."""
 
 
+def loss_coefficients(rated_dc_w: Array | float, eta_rated: Array | float) -> tuple[Array, Array, Array]:
+    """Coefficients of the loss ``a + b P + c P^2`` (W, 1, 1/W) for :func:`input_power_w`, to be computed once.
+
+    Args:
+        rated_dc_w: rated DC load, W.
+        eta_rated: efficiency at rated load, 0 to 1.
+    """
+    unit_w = rated_dc_w * (1.0 / eta_rated - 1.0) / (STANDBY_SHARE + LINEAR_SHARE + QUADRATIC_SHARE)
+    return unit_w * STANDBY_SHARE, unit_w * LINEAR_SHARE / rated_dc_w, unit_w * QUADRATIC_SHARE / rated_dc_w**2
+
+
+def loss_w(power_dc_w: Array, on: Array | float, coefficients: tuple[Array, Array, Array]) -> Array:
+    """Loss of a supply in W; ``on`` (0 or 1) switches the standby loss."""
+    standby_w, linear, per_w = coefficients
+    return on * standby_w + power_dc_w * (linear + per_w * power_dc_w)
+
+
 def input_power_w(power_dc_w: Array, rated_dc_w: Array | float, eta_rated: Array | float) -> Array:
     """Compute the power drawn from the grid for a DC load, with standby, linear and quadratic loss.
 
@@ -28,7 +45,4 @@ def input_power_w(power_dc_w: Array, rated_dc_w: Array | float, eta_rated: Array
     >>> round(input_power_w(3500.0, 3500.0, 0.93), 1)
     3763.4
     """
-    load = power_dc_w / rated_dc_w
-    loss_rated_w = rated_dc_w * (1.0 / eta_rated - 1.0)
-    shape = STANDBY_SHARE + load * (LINEAR_SHARE + QUADRATIC_SHARE * load)
-    return power_dc_w + loss_rated_w * shape / (STANDBY_SHARE + LINEAR_SHARE + QUADRATIC_SHARE)
+    return power_dc_w + loss_w(power_dc_w, 1.0, loss_coefficients(rated_dc_w, eta_rated))
