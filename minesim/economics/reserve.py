@@ -209,7 +209,7 @@ class CallRegime:
         price_log_std, price_corr_h: spread and correlation time of the logarithm of that ratio (assumed).
         calls_h_per_month: mean hours under call in a 30-day month (Marathon 2023: 5 to 10; 2024 assumed).
         call_price_ref_usd_per_mwh: a call is likelier in proportion to the energy price over this, between 0.1 and
-            20 times the base rate (assumed).
+            20 times the base rate (assumed; chosen so that the mean factor is one on the prices of the regime).
         short_call_h, short_call_share: that share of calls lasts at most that long (ECRS: 2 h, 80 %, NPRR1148).
         source: of the numbers.
     """
@@ -231,7 +231,7 @@ ECRS_2023: Final = CallRegime(
     price_log_std=0.5,
     price_corr_h=6.0,
     calls_h_per_month=7.5,
-    call_price_ref_usd_per_mwh=40.0,
+    call_price_ref_usd_per_mwh=68.0,
     source="mean 76.77 USD/MW-h (market monitor 2024, RTO Insider 2025) over a mean day-ahead price of 80.23 USD/MWh, "
     "HB_HUBAVG 2023-06-10 to 12-31; calls: Marathon 2023, 5 to 10 h a month; spread assumed",
 )
