@@ -22,7 +22,6 @@ class Market:
         altitude_m: of the weather city, m above sea level (Open-Meteo elevation of the place, rounded; assumed).
         peak_market: ``market`` column of the published coincident peaks, empty when there are none.
         peak_program: their ``program``.
-        default_tariff: tariff when the scenario's name has none.
     """
 
     name: str
@@ -33,16 +32,15 @@ class Market:
     altitude_m: float
     peak_market: str
     peak_program: str
-    default_tariff: str = "energy_only"
 
 
 MARKETS: Final[dict[str, Market]] = {
     market.name: market
     for market in (
         Market("ercot", "ercot", "dallas_tx", "us_tex_erco", "America/Chicago", 140.0, "ERCOT", "4CP"),
-        Market("pjm", "pjm", "philadelphia_pa", "us_mida_pjm", "America/New_York", 12.0, "", "", "late_price"),
+        Market("pjm", "pjm", "philadelphia_pa", "us_mida_pjm", "America/New_York", 12.0, "", ""),
         Market("caiso", "caiso", "san_jose_ca", "us_cal_ciso", "America/Los_Angeles", 25.0, "", ""),
-        Market("ontario", "ontario", "toronto_on", "ca_on", "America/Toronto", 100.0, "IESO", "ICI_5CP", "late_price"),
+        Market("ontario", "ontario", "toronto_on", "ca_on", "America/Toronto", 100.0, "IESO", "ICI_5CP"),
     )
 }
 

@@ -1,0 +1,1 @@
+"""Parts of the calibrated generator: weather, price, coin, load (see :mod:`minesim.scenario.generate`)."""
