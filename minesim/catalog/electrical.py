@@ -19,7 +19,8 @@ class Provenance:
 
     Attributes:
         parameter: field of :class:`Electrical`.
-        kind: ``measured``, ``fitted``, ``borrowed`` or ``assumed``.
+        kind: ``measured`` (live telemetry), ``published`` (maker, firmware or device table), ``fitted``, ``borrowed``
+            or ``assumed``.
         note: the source, or what it was borrowed from.
     """
 
@@ -50,6 +51,7 @@ class Electrical:
         psu_eta_rated, psu_rated_dc_w: power supply, see :func:`minesim.physics.psu.input_power_w`.
         volt_floor_v, freq_knee_mhz, volt_per_mhz, freq_knee2_mhz, volt_per_mhz2: the firmware's rail curve, see
             :func:`minesim.physics.asic.rail_volt_v`.
+        volt_guard_rel: margin of that rail over the onset of hardware errors, relative.
         freq_min_mhz, freq_max_mhz, volt_min_v, volt_max_v: range of the rail curve.
         freq_stock_mhz, power_stock_w, hashrate_stock_ths: the model at its default setting.
         uncertainty_power: relative standard uncertainty of wall power against a meter.
@@ -77,6 +79,7 @@ class Electrical:
     volt_per_mhz: float
     freq_knee2_mhz: float
     volt_per_mhz2: float
+    volt_guard_rel: float
     freq_min_mhz: float
     freq_max_mhz: float
     volt_min_v: float
@@ -102,6 +105,19 @@ class Electrical:
             self.volt_per_mhz,
             self.freq_knee2_mhz,
             self.volt_per_mhz2,
+            xp=xp or namespace_of(freq_mhz),
+        )
+
+    def needed_volt_v(self, freq_mhz: Array, *, xp: Namespace | None = None) -> Array:
+        """Rail in V that median silicon needs at ``freq_mhz`` (any shape), at the reference temperature."""
+        return asic.needed_volt_v(
+            freq_mhz,
+            self.volt_floor_v,
+            self.freq_knee_mhz,
+            self.volt_per_mhz,
+            self.freq_knee2_mhz,
+            self.volt_per_mhz2,
+            self.volt_guard_rel,
             xp=xp or namespace_of(freq_mhz),
         )
 
@@ -199,7 +215,7 @@ def electrical(name: str, table: str | None = None) -> Electrical:
             explain(
                 f"{wanted!r} has no electrical model: no source gives both its hashrate and its power",
                 origin="minesim/catalog/models.csv",
-                fix="Add its nameplate to a catalog row, or choose a model that minesim.catalog.electrical_models() lists.",
+                fix="Choose a model of minesim.catalog.electrical_models(), or add a nameplate to its row.",
             )
         )
     if table is None:

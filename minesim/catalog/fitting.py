@@ -10,7 +10,6 @@ import csv
 import dataclasses
 import functools
 import io
-import itertools
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -33,6 +32,8 @@ TEMP_REF_C = 65.0
 FAN_DUTY_REF = 0.7
 FAN_POWER_MAX_W = 19.8
 POWER_CTRL_W = 15.0
+VOLT_GUARD_REL = 0.03
+"""Margin of a tuned rail over the onset of hardware errors; assumed."""
 EFFICIENCY_COLD_J_PER_TH, TEMP_COLD_C = 24.0, 20.0
 EFFICIENCY_HOT_J_PER_TH, TEMP_HOT_C = 34.0, 75.0
 """S19j Pro at constant hashrate (Braiins figure)."""
@@ -40,22 +41,40 @@ SWING_POWER, SWING_TEMP_K = 0.073, 11.0
 """T21 over one day at fixed settings (guzmanpintos.com), read as a swing of chip temperature."""
 BETA_OLD_PER_K = 0.025
 """X17 and older: assumed; they respond far less to temperature than X19 (ydminer.com)."""
-KNEE_CANDIDATES = 9
+GENERATIONS_OLD = ("X7", "X9", "X15", "X17", "L3")
+FAN_MODEL = "Antminer S19 Pro"
+BEST_X19, SWING_MODEL = "Antminer S19j Pro (104T)", "Antminer T21"
+NORM, RESIDUAL_SCALE = 8, 0.01
+"""Power of the residuals that fits minimise (even): least squares would let one point of the S19 table miss by 3.4 %,
+minimax would swing the ends; residuals are taken in units of the second."""
 ERROR_SIMPLE = 0.015
-"""A one-knee rail that reaches this worst error is preferred to a two-knee one."""
-POINTS_FOR_TWO_KNEES = 10
-"""Fewer points than this get a straight rail."""
+"""A straight effective rail with no worse error in power is preferred to one with a change of slope."""
+POINTS_FOR_BREAK, POINTS_PER_PIECE = 6, 3
+"""Fewer points than the first get a straight rail; each piece of a broken one has at least the second."""
+POINTS_FOR_LEAKAGE = 10
+"""Fewer published rails than this do not tell leakage from switching; its share is then borrowed."""
+POINTS_FOR_ERRORS = 5
+"""Fewer points than this cannot be left out in turn."""
+EXTEND_BELOW = 0.75
+"""An effective rail keeps its first slope down to this share of the table's lowest frequency, and is level below."""
 
 UNCERTAINTY_TABLE, UNCERTAINTY_NAMEPLATE, UNCERTAINTY_OTHER_MAKER = 0.04, 0.10, 0.15
-"""Relative standard uncertainty against a wall meter before fit and nameplate errors are added; assumed. Nameplates
-allow 5 % in power, and firmware watts are estimates."""
+"""Relative standard uncertainty against a wall meter; assumed. Nameplates allow 5 % in power, and firmware watts are
+estimates. For a table the worst fit error and half the gap to the nameplate are added in squares, and"""
+UNCERTAINTY_FEW_POINTS = 0.04
+"""where it has fewer than ``POINTS_FOR_LEAKAGE`` points."""
 
 
 @dataclass(frozen=True)
 class Table:
     """One published table of a hardware model, in rising power.
 
-    ``volt_v`` is empty unless the rail is published and taken as it is.
+    Attributes:
+        hardware: catalog name.
+        name: firmware that the table belongs to.
+        points: the operating points.
+        published_volts: the rail is published, and the model takes it as it is.
+        default: the table that the model's default curve is fitted to.
     """
 
     hardware: str
@@ -73,6 +92,11 @@ class Table:
     def hashrate_ths(self) -> Vector:
         """Hashrate, TH/s."""
         return np.array([p.hashrate_ths for p in self.points])
+
+    @property
+    def volt_v(self) -> Vector:
+        """Published rail, V (NaN where not published)."""
+        return np.array([math.nan if p.volt_v is None else p.volt_v for p in self.points])
 
     def without(self, indices: Sequence[int]) -> Table:
         """The table without some of its points."""
@@ -149,27 +173,51 @@ class _Frame:
         return np.asarray((-linear + np.sqrt(linear**2 - 4 * square * constant)) / (2 * square))
 
 
-def leak_constants() -> tuple[float, float]:
-    """Fit the growth of leakage with temperature, and the leakage share of the X21 generation.
+@dataclass(frozen=True)
+class LeakConstants:
+    """Leakage constants shared by chip generations.
 
-    The S19j Pro's leakage share comes from its table; the growth follows from 24 -> 34 J/TH between 20 and 75 C at
-    constant hashrate. The X21 share follows from the T21's day swing with the same growth.
+    Attributes:
+        beta_per_k: growth with chip temperature, X19 and later, 1/K.
+        share_x19, share_x21: leakage share of the chips' DC power at stock and reference temperature.
+    """
 
-    Returns:
-        (beta_per_k for X19 and later, leakage share of DC power of X21 at the reference temperature).
+    beta_per_k: float
+    share_x19: float
+    share_x21: float
+
+
+@functools.cache
+def leak_constants() -> LeakConstants:
+    """Fit the growth of leakage with temperature, and its share in the X19 and X21 generations.
+
+    The S19j Pro's share comes from its table; the growth follows from 24 -> 34 J/TH between 20 and 75 C at constant
+    hashrate. The X21 share is the one with which a T21 swings by 7.3 % over 11 K around the reference temperature.
     """
     optimize = _scipy_optimize()
-    table = next(t for t in load_tables() if t.hardware == "Antminer S19j Pro (104T)")
-    trial = _fit_table(table, _frame(table.hardware, 0.05, 0.0))
+    table = next(t for t in load_tables() if t.hardware == BEST_X19)
+    trial = _fit_table(table, _frame(BEST_X19, LeakConstants(0.05, 0.0, 0.0)))
+    leak_w = trial.g_w_per_v2 * float(trial.rail_volt_v(trial.freq_stock_mhz)) ** 2
+    switching_w = trial.c_w_per_mhz_v2 * trial.freq_stock_mhz * float(trial.rail_volt_v(trial.freq_stock_mhz)) ** 2
+    share_x19 = leak_w / (leak_w + switching_w)
 
     def excess(beta_per_k: float) -> float:
-        unit = dataclasses.replace(trial, beta_per_k=beta_per_k)
-        freq = np.float64(unit.freq_stock_mhz)
-        hot_w, cold_w = (unit.power_w(freq, temp_chip_c=np.float64(t)) for t in (TEMP_HOT_C, TEMP_COLD_C))
-        return float(hot_w / cold_w) - EFFICIENCY_HOT_J_PER_TH / EFFICIENCY_COLD_J_PER_TH
+        ratio = _power_ratio(dataclasses.replace(trial, beta_per_k=beta_per_k), TEMP_HOT_C, TEMP_COLD_C)
+        return ratio - EFFICIENCY_HOT_J_PER_TH / EFFICIENCY_COLD_J_PER_TH
 
     beta = float(optimize.brentq(excess, 0.005, 0.2))
-    return beta, SWING_POWER / (2 * math.sinh(0.5 * beta * SWING_TEMP_K))
+
+    def swing(share_x21: float) -> float:
+        unit = _fit(SWING_MODEL, None, LeakConstants(beta, share_x19, share_x21))
+        ratio = _power_ratio(unit, TEMP_REF_C + 0.5 * SWING_TEMP_K, TEMP_REF_C - 0.5 * SWING_TEMP_K)
+        return 2 * (ratio - 1) / (ratio + 1) - SWING_POWER
+
+    return LeakConstants(beta, share_x19, float(optimize.brentq(swing, 0.01, 0.4)))
+
+
+def _power_ratio(unit: Electrical, temp_hot_c: float, temp_cold_c: float) -> float:
+    hot_w, cold_w = (unit.power_w(unit.freq_stock_mhz, temp_chip_c=np.float64(t)) for t in (temp_hot_c, temp_cold_c))
+    return float(hot_w / cold_w)
 
 
 def _scipy_optimize() -> Any:
@@ -182,12 +230,13 @@ def _scipy_optimize() -> Any:
     return optimize
 
 
-def _frame(name: str, beta_per_k: float, leak_share_x21: float) -> _Frame:
+def _frame(name: str, leak: LeakConstants) -> _Frame:
     unit = model(name)
     hardware = _row("hardware.csv", "model", name)
     chip = _row("chips.csv", "chip", hardware["chip"])
     supply = _row("psus.csv", "psu", hardware["psu"])
-    old = chip["generation"] in ("X7", "X9", "X15", "X17", "L3")
+    old = chip["generation"] in GENERATIONS_OLD
+    shares = {"x19": leak.share_x19, "x21": leak.share_x21}
     return _Frame(
         unit=unit,
         chip=chip,
@@ -196,8 +245,8 @@ def _frame(name: str, beta_per_k: float, leak_share_x21: float) -> _Frame:
         boards=unit.boards or int(hardware["boards"]),
         chips_per_board=unit.chips_per_board or int(hardware["chips_per_board"]),
         fan_count=unit.fans if unit.fans is not None else int(hardware["fan_count"]),
-        beta_per_k=BETA_OLD_PER_K if old else beta_per_k,
-        leak_share=float(chip["leak_share"] or leak_share_x21),
+        beta_per_k=BETA_OLD_PER_K if old else leak.beta_per_k,
+        leak_share=shares[chip["leak_share"]] if chip["leak_share"] in shares else float(chip["leak_share"]),
         rated_dc_w=float(supply["rated_w"]),
     )
 
@@ -214,18 +263,37 @@ def _frequencies(table: Table, frame: _Frame) -> tuple[float, Vector]:
     return slope, table.hashrate_ths / slope
 
 
-def _minimax(matrix: Vector, lower: Sequence[float | None]) -> tuple[Vector, float]:
-    """Coefficients x >= lower with the smallest worst |matrix x - 1|, and that error."""
-    rows, columns = matrix.shape
-    slack = np.ones((rows, 1))
-    result = _scipy_optimize().linprog(
-        np.r_[np.zeros(columns), 1.0],
-        A_ub=np.r_[np.c_[matrix, -slack], np.c_[-matrix, -slack]],
-        b_ub=np.r_[np.ones(rows), -np.ones(rows)],
-        bounds=[(low, None) for low in lower] + [(0, None)],
-        method="highs",
+def _least_power(matrix: Vector) -> tuple[Vector, float]:
+    """Coefficients x with the smallest sum of |matrix x - 1|^p, and the root of that sum.
+
+    p between least squares (kind to the ends, one point may be far off) and minimax (the reverse).
+    """
+
+    def residual(x: Vector) -> Vector:
+        return np.asarray((matrix @ x - 1) / RESIDUAL_SCALE)
+
+    def cost(x: Vector) -> float:
+        return float(np.sum(residual(x) ** NORM))
+
+    def gradient(x: Vector) -> Vector:
+        return np.asarray(NORM / RESIDUAL_SCALE * matrix.T @ residual(x) ** (NORM - 1))
+
+    def hessian(x: Vector) -> Vector:
+        weights = residual(x) ** (NORM - 2)
+        return np.asarray(NORM * (NORM - 1) / RESIDUAL_SCALE**2 * (matrix.T * weights) @ matrix)
+
+    size = np.abs(matrix).max(axis=0)
+    start, *_ = np.linalg.lstsq(matrix / size, np.ones(len(matrix)), rcond=None)
+    result = _scipy_optimize().minimize(
+        lambda z: cost(z / size),
+        start,
+        jac=lambda z: gradient(z / size) / size,
+        hess=lambda z: hessian(z / size) / np.outer(size, size),
+        method="trust-exact",
+        options={"gtol": 1e-9, "maxiter": 500},
     )
-    return result.x[:-1], float(result.x[-1])
+    x = np.asarray(result.x / size)
+    return x, RESIDUAL_SCALE * cost(x) ** (1 / NORM)
 
 
 @dataclass(frozen=True)
@@ -238,73 +306,78 @@ class _Rail:
     error: float
 
 
-def _fit_rail(freq_mhz: Vector, volt_v: Vector, knees: int) -> _Rail:
-    """The rail curve with the smallest worst relative error; monotone; with 0 knees a straight line."""
-    if len(freq_mhz) == 1:
-        return _Rail(float(volt_v[0]), float(freq_mhz[0]), 0.0, float(freq_mhz[0]), 0.0, 0.0)
+def _published_rail(freq_mhz: Vector, volt_v: Vector, volt_min_v: float) -> _Rail:
+    """The published rule: a floor where several points share the lowest rail, and a straight line above it.
+
+    Points without a common floor are one straight line down to what the supply can give.
+    """
+    floor_v, end = float(volt_v.min()), float(freq_mhz.max())
+    rising = volt_v > floor_v
+    if len(freq_mhz) - rising.sum() < 2:
+        rising, floor_v = np.ones_like(rising), volt_min_v
+    slope, offset = np.polyfit(freq_mhz[rising], volt_v[rising], 1)
+    knee = (floor_v - offset) / slope
+    return _Rail(floor_v, float(knee), float(slope), end, float(slope), 0.0)
+
+
+def _effective_rail(freq_mhz: Vector, volt_v: Vector) -> _Rail:
+    """The rising rail with the smallest worst relative error: straight if that fits, else with one change of slope.
+
+    Below the lowest point the first slope goes on to ``EXTEND_BELOW`` of its frequency and is level from there.
+    """
     start, end = float(freq_mhz.min()), float(freq_mhz.max())
-    inner = np.unique(np.quantile(freq_mhz, np.linspace(0, 1, KNEE_CANDIDATES)))[:-1]
-    pairs: list[tuple[float, float]] = {
-        0: [(start, end)],
-        1: [(float(k), end) for k in inner],
-        2: [(float(a), float(b)) for a, b in itertools.combinations(inner, 2)],
-    }[knees]
-    best: _Rail | None = None
-    for knee, knee2 in pairs:
-        # Columns: floor, slope between the knees, slope beyond the second; each slope 0 or more.
-        between = np.clip(freq_mhz - knee, 0.0, knee2 - knee)
-        columns = [np.ones_like(freq_mhz), between]
-        if knees == 2:
-            columns.append(np.maximum(freq_mhz - knee2, 0.0))
-        x, error = _minimax(np.stack(columns, axis=1) / volt_v[:, None], [0.0] * len(columns))
-        if best is None or error < best.error - 1e-9:
-            best = _Rail(float(x[0]), knee, float(x[1]), knee2, float(x[-1]), error)
-    assert best is not None
-    return best
+    straight = _rail_through(freq_mhz, volt_v, start, end, 2)
+    if 2 * straight.error <= ERROR_SIMPLE or len(freq_mhz) < POINTS_FOR_BREAK:
+        return straight
+    inner = np.sort(freq_mhz)[POINTS_PER_PIECE - 1 : -POINTS_PER_PIECE + 1]
+    trials = [_rail_through(freq_mhz, volt_v, start, float(knee2), 3) for knee2 in np.unique(inner)]
+    rising = [rail for rail in trials if min(rail.slope, rail.slope2) >= 0]
+    return min([straight, *rising], key=lambda rail: rail.error)
+
+
+def _rail_through(freq_mhz: Vector, volt_v: Vector, start: float, knee2: float, columns: int) -> _Rail:
+    pieces = [np.ones_like(freq_mhz), np.minimum(freq_mhz, knee2) - start, np.maximum(freq_mhz - knee2, 0.0)]
+    x, error = _least_power(np.stack(pieces[:columns], axis=1) / volt_v[:, None])
+    knee = EXTEND_BELOW * start
+    return _Rail(float(x[0] - x[1] * (start - knee)), knee, float(x[1]), knee2, float(x[-1]), error)
 
 
 def _fit_table(table: Table, frame: _Frame) -> Electrical:
     slope, freq = _frequencies(table, frame)
-    published = table.published_volts
     dc_w = frame.power_dc_w(table.power_w)
-    count = len(table.points)
     nameplate_ths = frame.unit.hashrate_ths or float(np.median(table.hashrate_ths))
     stock = float(frame.hardware["freq_stock_mhz"] or nameplate_ths / slope)
-    if published:
-        volts = np.array([p.volt_v for p in table.points], dtype=np.float64)
-        rail = _fit_rail(freq, volts, 1 if count >= POINTS_FOR_TWO_KNEES else 0)
+    if table.published_volts:
+        rail = _published_rail(freq, table.volt_v, float(frame.supply["volt_min_v"]))
         rail_v = _rail_values(rail, freq)
-        if frame.chip["leak_share"] and count < POINTS_FOR_TWO_KNEES:
-            scale = _share_matrix(freq, rail_v, stock, frame)
-            (total,), _ = _minimax((scale / dc_w)[:, None], [0.0])
-            volt_stock = float(_rail_values(rail, np.float64(stock)))
-            c = total * (1 - frame.leak_share) / (stock * volt_stock**2)
-            g = total * frame.leak_share / volt_stock**2
-        else:
-            (c, g), _ = _minimax(np.stack([freq * rail_v**2, rail_v**2], axis=1) / dc_w[:, None], [0.0, 0.0])
+        c, g = _switching_and_leakage(freq, rail_v, dc_w, stock, frame)
     else:
-        dc_stock = float(np.interp(stock, freq, dc_w)) if count > 1 else float(dc_w[0] * stock / freq[0])
-        c = (1 - frame.leak_share) * dc_stock / (stock * frame.volt_stock_v**2)
-        g = frame.leak_share * dc_stock / frame.volt_stock_v**2
-        needed_v = np.sqrt(dc_w / (c * freq + g))
-        if count < POINTS_FOR_TWO_KNEES:
-            rail = _fit_rail(freq, needed_v, 0)
-        else:
-            rail = _fit_rail(freq, needed_v, 1)
-            if 2 * rail.error > ERROR_SIMPLE:
-                rail = _fit_rail(freq, needed_v, 2)
-    fitted = _assemble(frame, table.name, slope, float(c), float(g), rail, freq, stock)
+        dc_stock = float(np.interp(stock, freq, dc_w))
+        known_volts = all(p.volt_v is not None for p in table.points)
+        volt_stock = float(np.interp(stock, freq, table.volt_v)) if known_volts else frame.volt_stock_v
+        c = (1 - frame.leak_share) * dc_stock / (stock * volt_stock**2)
+        g = frame.leak_share * dc_stock / volt_stock**2
+        rail = _effective_rail(freq, np.sqrt(dc_w / (c * freq + g)))
+    fitted = _assemble(frame, table.name, slope, c, g, rail, freq, stock)
     error = np.abs(fitted.power_w(freq) / table.power_w - 1).max()
     nameplate = frame.unit.power_w
     gap = 0.0 if nameplate is None else fitted.power_stock_w / nameplate - 1
-    uncertainty = math.hypot(UNCERTAINTY_TABLE, error, 0.5 * gap, 0.0 if count >= POINTS_FOR_TWO_KNEES else 0.04)
+    few = 0.0 if len(freq) >= POINTS_FOR_LEAKAGE else UNCERTAINTY_FEW_POINTS
+    uncertainty = math.hypot(UNCERTAINTY_TABLE, error, 0.5 * gap, few)
     return dataclasses.replace(fitted, error_power_max=float(error), uncertainty_power=uncertainty)
 
 
-def _share_matrix(freq: Vector, rail_v: Vector, stock: float, frame: _Frame) -> Vector:
-    volt_stock = np.interp(stock, freq, rail_v)
-    relative = (rail_v / volt_stock) ** 2
-    return np.asarray(relative * ((1 - frame.leak_share) * freq / stock + frame.leak_share))
+def _switching_and_leakage(
+    freq: Vector, rail_v: Vector, dc_w: Vector, stock: float, frame: _Frame
+) -> tuple[float, float]:
+    """(c, g) for a published rail; with few points only their sum is fitted and the leakage share is borrowed."""
+    terms = np.stack([freq * rail_v**2, rail_v**2], axis=1) / dc_w[:, None]
+    if len(freq) >= POINTS_FOR_LEAKAGE:
+        (c, g), _ = _least_power(terms)
+        return float(c), float(g)
+    weights = np.array([(1 - frame.leak_share) / stock, frame.leak_share])
+    (total,), _ = _least_power((terms @ weights)[:, None])
+    return float(total * weights[0]), float(total * weights[1])
 
 
 def _rail_values(rail: _Rail, freq_mhz: Vector | np.float64) -> Any:
@@ -336,6 +409,7 @@ def _assemble(
         volt_per_mhz=rail.slope,
         freq_knee2_mhz=rail.knee2_mhz,
         volt_per_mhz2=rail.slope2,
+        volt_guard_rel=VOLT_GUARD_REL,
         freq_min_mhz=low,
         freq_max_mhz=high,
         volt_min_v=float(_rail_values(rail, np.float64(low))),
@@ -377,54 +451,93 @@ def _borrow(frame: _Frame, donor: Electrical) -> Electrical:
     return dataclasses.replace(fitted, uncertainty_power=UNCERTAINTY_OTHER_MAKER if other else UNCERTAINTY_NAMEPLATE)
 
 
+def _widen(fitted: Electrical, donor: Electrical) -> Electrical:
+    """The fitted curve over at least the donor's range, in shares of stock frequency (for a few live points)."""
+    scale = fitted.freq_stock_mhz / donor.freq_stock_mhz
+    low = min(fitted.freq_min_mhz, donor.freq_min_mhz * scale)
+    high = max(fitted.freq_max_mhz, donor.freq_max_mhz * scale)
+    return dataclasses.replace(
+        fitted,
+        freq_min_mhz=low,
+        freq_max_mhz=high,
+        volt_min_v=float(fitted.rail_volt_v(low)),
+        volt_max_v=float(fitted.rail_volt_v(high)),
+        uncertainty_power=math.hypot(fitted.uncertainty_power, UNCERTAINTY_FEW_POINTS),
+    )
+
+
+def _departure(fitted: Electrical, table: Table | None) -> str:
+    """How far an effective rail is from published volts and from what the supply can give, in words."""
+    if table is None or table.published_volts:
+        return ""
+    text = ""
+    if all(p.freq_mhz is not None and p.volt_v is not None for p in table.points):
+        freq = np.array([p.freq_mhz for p in table.points], dtype=np.float64)
+        text = f"; within {np.abs(fitted.rail_volt_v(freq) - table.volt_v).max():.2f} V of the published rail"
+    supply = _row("psus.csv", "psu", _row("hardware.csv", "model", fitted.model)["psu"])
+    low_v, high_v = float(supply["volt_min_v"]), float(supply["volt_max_v"])
+    if fitted.volt_min_v < low_v or fitted.volt_max_v > high_v:
+        text += f"; leaves the supply's {low_v:g} to {high_v:g} V"
+    return text
+
+
 def _provenance(fitted: Electrical, frame: _Frame, table: Table | None, donor: str) -> tuple[Provenance, ...]:
-    chip, hardware, supply = frame.chip, frame.hardware, frame.supply
-    counted = "measured" if frame.unit.chips_per_board else "assumed"
     if table is None:
-        curve = ("borrowed", f"shape of {donor}, scaled to the nameplate ({hardware['source']})")
-        rail = curve
+        curve = rail = ("borrowed", f"shape of {donor}, scaled to the nameplate; {frame.hardware['source']}")
+        reach = ("borrowed", f"range of {donor}, in shares of its stock frequency")
     else:
         curve = ("fitted", f"{table.name}, {len(table.points)} points")
-        rail = (
-            ("measured", f"published rail of {table.name}")
-            if table.published_volts
-            else (
-                "fitted",
-                f"effective rail, inferred from the power of {table.name}; not a published voltage",
-            )
-        )
-    leak_kind = next((k for k in ("fitted", "borrowed") if chip["leak_source"].startswith(k)), "assumed")
-    old = frame.beta_per_k == BETA_OLD_PER_K
-    published_freq = table is not None and all(p.freq_mhz is not None for p in table.points)
-    entries = [
-        ("chips_per_board", counted, frame.unit.source if counted == "measured" else hardware["source"]),
-        (
-            "ths_per_mhz_chip",
-            "fitted" if published_freq else "assumed" if "assumed" in chip["hashrate_source"] else "measured",
-            curve[1] if published_freq else chip["hashrate_source"],
-        ),
-        ("c_w_per_mhz_v2", *curve),
-        ("g_w_per_v2", leak_kind, chip["leak_source"]),
-        (
-            "beta_per_k",
-            "assumed" if old else "fitted" if chip["chip"] == "BM1362" else "borrowed",
-            "X17 and older respond far less to temperature than X19 (ydminer.com)"
-            if old
-            else "S19j Pro 24 -> 34 J/TH from 20 to 75 C at constant hashrate (Braiins)",
-        ),
-        ("temp_ref_c", "assumed", "firmware estimates chip = board + 15 C and targets 50 to 55 C boards"),
-        ("power_ctrl_w", "assumed", "control board"),
-        (
-            "fan_power_max_w",
-            "measured" if frame.fan_count else "assumed",
-            "12 V x 1.65 A (S19 Pro fan, buybtc123.com)" if frame.fan_count else "no fans",
-        ),
-        ("fan_duty_ref", "assumed", "duty at which tables were taken"),
-        ("psu_eta_rated", "assumed" if "assumed" in supply["source"] else "measured", supply["source"]),
-        ("volt", *rail),
-        ("freq_range", curve[0], "range of the table" if table else f"range of {donor}, in shares of stock"),
-    ]
-    return tuple(Provenance(*entry) for entry in entries)
+        rail = ("fitted", f"effective rail inferred from the power of {table.name}{_departure(fitted, table)}")
+        reach = ("published", f"range of {table.name}")
+        if table.published_volts:
+            rail = ("published", f"rail of {table.name}")
+        if donor:
+            reach = ("borrowed", f"range of {donor}, in shares of its stock frequency")
+    fans = ("published", "12 V x 1.65 A (buybtc123.com)") if fitted.model == FAN_MODEL else ("borrowed", FAN_MODEL)
+    entries = {
+        "chips_per_board": _counts_source(frame),
+        "ths_per_mhz_chip": _hashrate_source(frame, table),
+        "c_w_per_mhz_v2": curve,
+        "g_w_per_v2": _kind_of(frame.chip["leak_source"]),
+        "beta_per_k": _growth_source(frame),
+        "temp_ref_c": ("assumed", "firmware estimates chip = board + 15 C and targets 50 to 55 C boards"),
+        "power_ctrl_w": ("assumed", "control board"),
+        "fan_power_max_w": fans if fitted.fan_count else ("published", "no fans"),
+        "fan_duty_ref": ("assumed", "duty at which the watts were taken"),
+        "psu_eta_rated": _kind_of(frame.supply["source"]),
+        "rail_volt_v": rail,
+        "volt_guard_rel": ("assumed", "margin of a tuned rail over the onset of hardware errors"),
+        "freq_range": reach,
+    }
+    return tuple(Provenance(parameter, *entry) for parameter, entry in entries.items())
+
+
+def _kind_of(source: str, otherwise: str = "published") -> tuple[str, str]:
+    kinds = ("fitted", "borrowed", "assumed")
+    return next((kind for kind in kinds if kind in source), otherwise), source
+
+
+def _counts_source(frame: _Frame) -> tuple[str, str]:
+    if frame.unit.chips_per_board is None:
+        return "assumed", frame.hardware["source"]
+    return "published", frame.unit.source
+
+
+def _hashrate_source(frame: _Frame, table: Table | None) -> tuple[str, str]:
+    if table is not None and all(p.freq_mhz is not None for p in table.points):
+        return "fitted", f"{table.name}, {len(table.points)} points"
+    if table is None and frame.hardware["freq_stock_mhz"]:
+        return "assumed", f"nameplate hashrate at the stock frequency ({frame.hardware['source']})"
+    return _kind_of(frame.chip["hashrate_source"], "measured")
+
+
+def _growth_source(frame: _Frame) -> tuple[str, str]:
+    if frame.beta_per_k == BETA_OLD_PER_K:
+        return "assumed", "X17 and older respond far less to temperature than X19 (ydminer.com)"
+    source = "24 -> 34 J/TH from 20 to 75 C at constant hashrate (Braiins)"
+    if frame.unit.name == BEST_X19:
+        return "fitted", source
+    return "borrowed", f"{BEST_X19}: {source}"
 
 
 def fit(name: str, table: str | None = None) -> Electrical:
@@ -434,12 +547,11 @@ def fit(name: str, table: str | None = None) -> Electrical:
         CatalogError: no such model or table, or nothing to fit.
         MissingExtraError: scipy is not installed.
     """
-    beta, share_x21 = leak_constants()
-    return _fit(model(name).name, table, beta, share_x21)
+    return _fit(model(name).name, table, leak_constants())
 
 
-def _fit(name: str, table_name: str | None, beta: float, share_x21: float) -> Electrical:
-    frame = _frame(name, beta, share_x21)
+def _fit(name: str, table_name: str | None, leak: LeakConstants) -> Electrical:
+    frame = _frame(name, leak)
     tables = [t for t in load_tables() if t.hardware == name]
     chosen = next((t for t in tables if (t.default if table_name is None else t.name == table_name)), None)
     if chosen is not None and len(chosen.points) == 1:
@@ -448,13 +560,68 @@ def _fit(name: str, table_name: str | None, beta: float, share_x21: float) -> El
         frame = dataclasses.replace(frame, unit=nameplate)
     elif chosen is not None:
         fitted = _fit_table(chosen, frame)
-        return dataclasses.replace(fitted, provenance=_provenance(fitted, frame, chosen, ""))
+        donor_name = frame.hardware["donor"]
+        if donor_name:
+            fitted = _widen(fitted, _fit(donor_name, None, leak))
+        return dataclasses.replace(fitted, provenance=_provenance(fitted, frame, chosen, donor_name))
     donor_name = frame.hardware["donor"]
     if frame.unit.hashrate_ths is None or frame.unit.power_w is None or not donor_name:
         raise CatalogError(explain(f"{name!r} has neither a table nor a nameplate to fit", origin="minesim/catalog"))
-    donor = _fit(donor_name, None, beta, share_x21)
+    donor = _fit(donor_name, None, leak)
     fitted = _borrow(frame, donor)
     return dataclasses.replace(fitted, provenance=_provenance(fitted, frame, None, donor_name))
+
+
+@dataclass(frozen=True)
+class FitErrors:
+    """How well a curve reproduces its table, as relative errors with sign, in rising power.
+
+    Attributes:
+        power, hashrate: of the committed method, fitted to all points.
+        left_out: power of each point from a fit to all others.
+        every_other: power of each point from a fit to the half of the table that it does not belong to.
+    """
+
+    power: Vector
+    hashrate: Vector
+    left_out: Vector
+    every_other: Vector
+
+
+def fit_errors(name: str, table: str | None = None) -> FitErrors:
+    """Fit a table whole, without each point in turn, and by halves.
+
+    Raises:
+        CatalogError: no such model or table.
+        MissingExtraError: scipy is not installed.
+    """
+    wanted = model(name).name
+    frame = _frame(wanted, leak_constants())
+    tables = [t for t in load_tables() if t.hardware == wanted]
+    chosen = next((t for t in tables if (t.default if table is None else t.name == table)), None)
+    if chosen is None or len(chosen.points) < POINTS_FOR_ERRORS:
+        allowed = ", ".join(repr(t.name) for t in tables if len(t.points) >= POINTS_FOR_ERRORS)
+        raise CatalogError(
+            explain(
+                f"{wanted!r} has no table {'' if table is None else repr(table)} of {POINTS_FOR_ERRORS} points or more",
+                allowed=allowed or "none",
+                origin="minesim/catalog/tables.csv",
+            )
+        )
+    _, freq = _frequencies(chosen, frame)
+
+    def errors(left_out: Sequence[int]) -> Vector:
+        return np.asarray(_fit_table(chosen.without(left_out), frame).power_w(freq) / chosen.power_w - 1)
+
+    count = len(freq)
+    halves = [errors(range(start, count, 2)) for start in (0, 1)]
+    fitted = _fit_table(chosen, frame)
+    return FitErrors(
+        power=errors(()),
+        hashrate=np.asarray(fitted.hashrate_ths(freq) / chosen.hashrate_ths - 1),
+        left_out=np.array([errors([i])[i] for i in range(count)]),
+        every_other=np.array([halves[i % 2][i] for i in range(count)]),
+    )
 
 
 def fittable() -> tuple[tuple[str, str | None], ...]:
@@ -476,8 +643,7 @@ def fit_all() -> tuple[Electrical, ...]:
     Raises:
         MissingExtraError: scipy is not installed.
     """
-    beta, share_x21 = leak_constants()
-    return tuple(_fit(name, table, beta, share_x21) for name, table in fittable())
+    return tuple(_fit(name, table, leak_constants()) for name, table in fittable())
 
 
 def write(fitted: Sequence[Electrical], folder: Path) -> None:

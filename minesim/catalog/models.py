@@ -198,9 +198,8 @@ def canonical_name(name: str) -> str:
 
 
 def _suggest(name: str) -> str:
-    bare = {_VENDOR.sub("", m.name): m.name for m in load_models()}
-    suggestion = nearest(_VENDOR.sub("", name), bare)
-    return suggestion if suggestion.startswith("Did") else nearest(name, [m.name for m in load_models()])
+    bare = [_VENDOR.sub("", m.name) for m in load_models()]
+    return nearest(_VENDOR.sub("", name.strip()), [*dict.fromkeys(_BIN.sub("", form) for form in bare), *bare])
 
 
 def model(name: str) -> AsicModel:

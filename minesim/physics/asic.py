@@ -60,9 +60,7 @@ def dynamic_power_w(freq_mhz: Array, volt_v: Array, c_w_per_mhz_v2: Array | floa
     return c_w_per_mhz_v2 * freq_mhz * volt_v * volt_v
 
 
-def leakage_growth(
-    temp_chip_c: Array, beta_per_k: Array | float, temp_ref_c: Array | float, *, xp: Namespace
-) -> Array:
+def leakage_growth(temp_chip_c: Array, beta_per_k: Array | float, temp_ref_c: Array | float, *, xp: Namespace) -> Array:
     """Compute leakage relative to that at the reference temperature, ``exp(beta (T - T_ref))``.
 
     Valid between about 0 and 100 degC chip temperature; a local fit, not a device model.
