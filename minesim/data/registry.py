@@ -102,7 +102,8 @@ def require(name: str) -> Path:
     reason = f"its licence is {row.licence} ({row.terms})"
     raise DataFileError(
         explain(
-            f"trace {name!r} is not part of an installed package, because {reason}; it lives in a repository checkout only",
+            f"trace {name!r} is not part of an installed package, because {reason}; "
+            "it lives in a repository checkout only",
             origin=str(row.path),
             fix="Clone the repository and install it with 'pip install -e .', or use the scenario 'generated', "
             "which needs no such file.",

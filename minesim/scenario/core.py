@@ -54,12 +54,13 @@ class Scenario:
     @property
     def start_utc(self) -> np.datetime64:
         """Start of the first interval."""
-        return known.as_seconds(self.traces["time"].to_numpy()[:1])[0]
+        return np.datetime64(known.as_seconds(self.traces["time"].to_numpy()[:1])[0], "s")
 
     @property
     def end_utc(self) -> np.datetime64:
         """End of the last interval."""
-        return known.as_seconds(self.traces["time"].to_numpy()[-1:])[0] + np.timedelta64(int(self.step_s), "s")
+        last = np.datetime64(known.as_seconds(self.traces["time"].to_numpy()[-1:])[0], "s")
+        return last + np.timedelta64(int(self.step_s), "s")
 
     def rule_of(self, name: str) -> tuple[str, float]:
         """When ``name`` is known: rule, and hour of publication.

@@ -85,9 +85,9 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 def _read_store(path: Path) -> xr.Dataset:
     try:
         if path.suffix == ".zarr":
-            return xr.open_zarr(path).load()
+            return xr.Dataset(xr.open_zarr(path).load())
         with xr.open_dataset(path) as stored:
-            return stored.load()
+            return xr.Dataset(stored.load())
     except ImportError as error:
         raise MissingExtraError(
             explain(f"{path.suffix} support is not installed", fix=f"Install it: {error}")

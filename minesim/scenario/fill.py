@@ -57,6 +57,7 @@ def fill_missing(traces: xr.Dataset) -> xr.Dataset:
             continue
         columns = values.reshape(len(values), -1)
         whole = np.stack([fill_from_past(column, day_rows) for column in columns.T], axis=1).reshape(values.shape)
-        filled[name] = (data.dims, whole, {**data.attrs, "fill": FILL_NOTE})
+        note = {"fill": FILL_NOTE} if (np.isnan(values) & ~np.isnan(whole)).any() else {}
+        filled[name] = (data.dims, whole, {**data.attrs, **note})
     filled[IS_MISSING] = ("time", missing, {"long_name": "the source has no value; see the attribute 'fill'"})
     return filled

@@ -81,14 +81,14 @@ def _market_rows(market: str, source: Market, cap: float) -> list[Row]:
 
 def _weather_rows(market: str, clock: Clock, temp: Floats, humidity: Floats) -> list[Row]:
     basis = temperature_basis(clock)
-    mean = np.linalg.lstsq(basis, temp, rcond=None)[0]
+    mean = _least_squares(basis, temp)
     anomaly = temp - basis @ mean
     temp_sd = _fit_scale(clock, anomaly)
     temp_noise = _fit_mixture(anomaly / noise_scale(clock, temp_sd), lags_h=240)
     dew = dew_point_c(temp, humidity)
     basis = dryness_basis(clock, anomaly)
     dryness = dryness_of(temp, dew)
-    dry_mean = np.linalg.lstsq(basis, dryness, rcond=None)[0]
+    dry_mean = _least_squares(basis, dryness)
     rest = dryness - basis @ dry_mean
     dry_noise = _fit_mixture(rest / rest.std(), lags_h=240)
     return [
@@ -105,7 +105,11 @@ def _weather_rows(market: str, clock: Clock, temp: Floats, humidity: Floats) -> 
 
 def _fit_scale(clock: Clock, residual: Floats) -> Floats:
     """Yearly wave of the standard deviation, from the mean absolute residual (Gaussian ratio)."""
-    return np.linalg.lstsq(harmonics(clock.year_phase, 1), np.abs(residual) * np.sqrt(np.pi / 2.0), rcond=None)[0]
+    return _least_squares(harmonics(clock.year_phase, 1), np.abs(residual) * np.sqrt(np.pi / 2.0))
+
+
+def _least_squares(basis: Floats, target: Floats) -> Floats:
+    return np.asarray(np.linalg.lstsq(basis, target, rcond=None)[0], np.float64)
 
 
 def _autocorrelation(x: Floats, lags: npt.NDArray[np.int64]) -> Floats:
@@ -142,7 +146,7 @@ def _fit_body_noise(x: Floats) -> tuple[Floats, Floats]:
                     [np.exp(-lags / short), np.exp(-lags / long), np.exp(-lags / pattern) * pattern_correlation(lags)],
                     1,
                 )
-                weights = np.maximum(np.linalg.lstsq(columns, target, rcond=None)[0], 0.0)
+                weights = np.maximum(_least_squares(columns, target), 0.0)
                 weights /= max(float(weights.sum()), 1e-9)
                 error = float(np.sum((columns @ weights - target) ** 2))
                 if error < best[0]:
@@ -169,7 +173,7 @@ def _price_rows(market: str, traces: xr.Dataset, clock: Clock, temp: Floats, cap
     basis = np.concatenate([np.eye(144)[profile_index(clock)], weather_basis(temp)], axis=1)
     keep = ~in_uri
     for _ in range(3):
-        fit = np.linalg.lstsq(basis[keep], (z - level)[keep], rcond=None)[0]
+        fit = _least_squares(basis[keep], (z - level)[keep])
         rest = z - level - basis @ fit
         threshold = float(np.quantile(rest[~in_uri], 0.99))
         keep = ~in_uri & (rest < threshold)
@@ -263,7 +267,7 @@ def _carbon_rows(market: str, source: Market) -> list[Row]:
     values = carbon["carbon_g_per_kwh"].to_numpy()
     clock = clock_of(carbon["time"].to_numpy(), source.site_timezone)
     basis = np.concatenate([harmonics(clock.day_phase, 2), harmonics(clock.year_phase, 1)[:, 1:]], axis=1)
-    mean = np.linalg.lstsq(basis, values, rcond=None)[0]
+    mean = _least_squares(basis, values)
     rest = values - basis @ mean
     noise = _fit_mixture(rest / rest.std(), lags_h=168)
     note = "fitted, 2021-2022 (Electricity Maps)"
@@ -321,7 +325,7 @@ def _scaled_decay(
     """Least-squares multiple of exp(-lag/tau) through the covariance, evaluated at ``at``."""
     lags = at if lags is None else lags
     decay = np.exp(-np.asarray(lags) / tau)
-    return float(covariance @ decay) / float(decay @ decay) * np.exp(-np.asarray(at) / tau)
+    return np.asarray(float(covariance @ decay) / float(decay @ decay) * np.exp(-np.asarray(at) / tau))
 
 
 def _epochs(btc: xr.Dataset) -> list[Row]:

@@ -51,7 +51,7 @@ def standard_pressure_pa(altitude_m: float) -> float:
     >>> round(standard_pressure_pa(1726.0))
     82210
     """
-    return PRESSURE_SEA_LEVEL_PA * (1.0 - 2.25577e-5 * altitude_m) ** 5.2559
+    return float(PRESSURE_SEA_LEVEL_PA * (1.0 - 2.25577e-5 * altitude_m) ** 5.2559)
 
 
 _HALVINGS: Final = (

@@ -85,7 +85,8 @@ def scenario(
     chosen = _tariff_of(name, tariff if tariff is not None else variant, source)
     if name in GENERATED:
         made = generate(np.random.default_rng(seed), market=GENERATED[name], level=level, start=start, days=days)
-        traces, published, splits = made.traces, made.peaks, _shared(made.traces)
+        traces, splits = made.traces, _shared(made.traces)
+        published: pd.DataFrame | None = made.peaks
     else:
         traces, splits = _replayed(name), _spans(REAL_SPLITS)
         market = MARKETS[name].peak_market

@@ -43,7 +43,7 @@ def replay_traces(market: Market) -> xr.Dataset:
             carbon[["carbon_g_per_kwh"]].reindex(time=time),
             btc_hourly(time),
         ],
-        combine_attrs="drop",
+        combine_attrs="drop_conflicts",
         join="exact",
     )
     joined.attrs = {

@@ -146,7 +146,8 @@ def _variable_faults(traces: xr.Dataset, variable: TraceVariable) -> Iterator[st
     bad = ((values < variable.low) | (values > variable.high) | np.isinf(values)).any(axis=1)
     if bad.any():
         at = int(np.flatnonzero(bad)[0])
-        worst = values[at][np.flatnonzero((values[at] < variable.low) | (values[at] > variable.high))[0]]
+        row = values[at]
+        worst = float(row[(row < variable.low) | (row > variable.high)][0])
         yield (
             f"{name} is {worst:g} {variable.units} at {_stamp(time[at])}; allowed: {variable.low:g} to "
             f"{variable.high:g} {variable.units} ({int(bad.sum())} rows in all)"

@@ -50,7 +50,7 @@ def generate_load(rng: np.random.Generator, clock: Clock, temp_c: Floats, model:
     daily = model.daily * np.cos(2.0 * np.pi * (clock.hour - model.peak_hour) / 24.0)
     cooling = model.cooling_per_k * np.maximum(0.5 * (temp_c + smoothed) - model.balance_c, 0.0)
     noise = model.noise_sd * ar1(rng, len(temp_c), model.noise_tau_h)
-    return 1.0 + daily + cooling - model.weekend * clock.is_weekend + noise
+    return np.asarray(1.0 + daily + cooling - model.weekend * clock.is_weekend + noise)
 
 
 def monthly_peaks(

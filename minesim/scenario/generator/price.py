@@ -117,7 +117,7 @@ def _held(size: int, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int6
 def _spikes(
     rng: np.random.Generator, clock: Clock, weather: Weather, parameters: GeneratorParameters, level: PriceLevel
 ) -> Floats:
-    """Additive spikes on the asinh scale: start by local hour and heat or cold, shifted exponential height, geometric length."""
+    """Spikes on the asinh scale: start by local hour, heat and cold; shifted exponential height, geometric length."""
     size = len(clock.hour)
     rate = (
         level.spike_rate

@@ -57,7 +57,7 @@ def dryness_basis(clock: Clock, anomaly_k: Floats) -> Floats:
 
 def noise_scale(clock: Clock, coefficients: Floats) -> Floats:
     """Standard deviation through the year: one yearly wave, never below a fifth of its mean."""
-    return np.maximum(harmonics(clock.year_phase, 1) @ coefficients, 0.2 * coefficients[0])
+    return np.asarray(np.maximum(harmonics(clock.year_phase, 1) @ coefficients, 0.2 * coefficients[0]))
 
 
 def generate_weather(rng: np.random.Generator, clock: Clock, parameters: GeneratorParameters) -> Weather:
