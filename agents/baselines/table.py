@@ -53,26 +53,26 @@ RULES: Mapping[str, RuleEntry] = {
     BestFixedPreset.name: RuleEntry(
         BestFixedPreset,
         FixedPresetParams,
-        {"level": (0.45, 0.55, 0.65, 0.75, 0.85, 0.95, 1.0)},
+        {"level": (0.5, 0.65, 0.8, 0.9, 1.0)},
         "every miner at one tuned share of its rated power, always",
     ),
     Threshold.name: RuleEntry(
         Threshold,
         ThresholdParams,
-        {"factor": (0.6, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0)},
+        {"factor": (0.7, 0.85, 1.0, 1.15, 1.4, 2.0)},
         "on at stock below a tuned share of the break-even price, else off",
     ),
     HysteresisThrottle.name: RuleEntry(
         HysteresisThrottle,
         HysteresisParams,
-        {"full_below": (0.5, 0.7, 0.9), "stop_above": (1.0, 1.2, 1.5), "level_low": (0.5, 0.75)},
+        {"full_below": (0.6, 0.85), "stop_above": (1.0, 1.25, 1.6), "level_low": (0.55, 0.8)},
         "stock below one price, off above another, throttled in between",
     ),
     MyopicBestPreset.name: RuleEntry(MyopicBestPreset, None, {}, "each cohort at the preset that earns most right now"),
     PeakAvoiding.name: RuleEntry(
         PeakAvoiding,
         PeakAvoidingParams,
-        {"call_factor": (0.25, 0.5, 1.0, 2.0), "hold_factor": (1.0, 3.0), "demand_factor": (0.0, 1.0)},
+        {"call_factor": (0.3, 1.0, 3.0), "hold_factor": (1.0, 4.0)},
         "myopic with the expected peak charge in the price, and shaved to the month's running peak",
     ),
 }
