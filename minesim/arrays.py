@@ -47,6 +47,10 @@ class Namespace:
     argmax: Callable[..., Array]
     argsort: Callable[..., Array]
     take_along: Callable[[Array, Array, int], Array]
+    take: Callable[[Array, Array], Array]
+    """``take(flat, index)``: entries of a one-dimensional table, in the shape of the index."""
+    broadcast: Callable[[Array, tuple[int, ...]], Array]
+    """A contiguous copy in a larger shape."""
     stack: Callable[[Sequence[Array], int], Array]
     concat: Callable[[Sequence[Array], int], Array]
     zeros_like: Callable[[Array], Array]
@@ -92,6 +96,8 @@ NUMPY = Namespace(
     argmax=lambda x, axis: x.argmax(axis=axis),
     argsort=lambda x, axis: x.argsort(axis=axis, kind="stable"),
     take_along=lambda x, index, axis: np.take_along_axis(x, index, axis=axis),
+    take=lambda flat, index: flat.take(index),
+    broadcast=lambda x, shape: np.ascontiguousarray(np.broadcast_to(x, shape)),
     stack=lambda xs, axis: np.stack(xs, axis=axis),
     concat=lambda xs, axis: np.concatenate(xs, axis=axis),
     zeros_like=np.zeros_like,
@@ -156,6 +162,8 @@ def torch_namespace() -> Namespace:
         argmax=lambda x, axis: torch.argmax(x, dim=axis),
         argsort=lambda x, axis: torch.argsort(x, dim=axis, stable=True),
         take_along=lambda x, index, axis: torch.take_along_dim(x, index, dim=axis),
+        take=lambda flat, index: flat[index],
+        broadcast=lambda x, shape: x.expand(shape).contiguous(),
         stack=lambda xs, axis: torch.stack(list(xs), dim=axis),
         concat=lambda xs, axis: torch.cat(list(xs), dim=axis),
         zeros_like=torch.zeros_like,

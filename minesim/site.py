@@ -1,7 +1,9 @@
 """The site twin: one control step of miners, fans, room and wear, composed from the formulas of ``physics``.
 
 :func:`transition` is a pure function of state, command and exogenous values. Shapes: ``B`` sites, ``M`` cohorts,
-``K`` hashboards. Whatever is constant over the control step is computed once, before the sub-steps.
+``K`` hashboards. The board axis comes first: sums over boards then run over contiguous memory, and cohort values
+broadcast without an inner loop of length three (twice as fast in both libraries). Whatever is constant over the
+control step is computed once, before the sub-steps; what is constant over the episode, in :func:`prepare`.
 """
 
 from __future__ import annotations
@@ -12,52 +14,54 @@ from typing import Any
 
 import numpy as np
 
-from minesim.arrays import NUMPY, Array, Namespace, namespace_of
+from minesim.arrays import Array, Namespace, namespace_of
 from minesim.control.actuate import FleetCurves, convert
 from minesim.control.telemetry import Telemetry
-from minesim.physics import fan, firmware, heatsink, psu, psychrometrics, room, wear
+from minesim.physics import asic, fan, firmware, heatsink, psychrometrics, room, wear
 from minesim.physics.firmware import FirmwareCommand, FirmwareParams, FirmwareState
+from minesim.physics.heatsink import BoardNetwork
 from minesim.units import SECONDS_PER_HOUR
 
+DENSITY_REF = 1.204
+"""Dry air at 20 C and sea level, kg/m3."""
+HA_EXPONENT = 0.7
+"""Heat transfer grows as flow to this power; see :func:`minesim.physics.heatsink.ntu_at_flow`."""
 LOG_DUTY_OFF = math.log(0.02)
 """Air through a standing miner as a share of full flow, 2 % (natural draught and room pressure; assumed)."""
 
 
 @dataclass(frozen=True)
 class MinerArrays:
-    """Constants of the miners as arrays; per miner of a cohort (M,), per board (M, K), per preset (M, P).
+    """Constants of the miners: per miner of a cohort (M,), per preset (M, P).
 
     Attributes:
-        board_present: 1 for a real board, 0 for padding, (M, K).
-        dyn_w_per_mhz_v2, leak_w_per_v2: electrical coefficients of each board, (M, K).
-        beta_per_k, temp_ref_c: growth of leakage, (M, 1).
-        ths_per_mhz: TH/s per MHz of the whole miner, (M,).
-        preset_freq_mhz, preset_volt_v: the preset table, (M, P).
-        psu_rated_w, psu_eta, ctrl_w: supply and control board, (M,).
-        fan_max_w: power of all fans at full speed, W, (M,).
-        fan_duty_fixed: 1 where the fans do not follow the chips (liquid-cooled units: pump outside), (M,).
-        flow_max_w_per_k: capacity rate of the coolant at full speed and 20 C sea-level air, W/K, (M,).
-        ntu_ref: transfer units at full speed, (M,).
-        chip_j_per_k, sink_j_per_k, chip_sink_w_per_k: thermal network of each board, (M, 1).
-        volt_margin: how far the rail sits above the need of mean silicon at each preset; see ``asic.hw_error_ratio``.
-        wear_usd_per_h: expected repair cost per hour at the reference temperature, USD, (M,).
-        stop_usd: expected solder-fatigue cost of a stop of reference depth, USD, (M,).
-        failed_restart_usd: cost of one miner that does not come back, USD, (M,).
+        board_present: 1 for a real board, 0 for padding, (K, M).
+        board_dyn_w: switching power of one board at each preset, DC, (M, P).
+        board_leak_w: leakage of one board of mean silicon at each preset and ``temp_ref_c``, DC, (M, P).
+        beta_per_k, temp_ref_c: growth of leakage.
+        psu_standby_w, psu_linear, psu_per_w: loss coefficients of the supply.
+        ctrl_w: control board.
+        fan_max_w: power of all fans of a miner at full speed, W.
+        liquid: 1 for a liquid-cooled unit, whose flow does not follow its chips (pump outside), else 0.
+        flow_max_w_per_k: capacity rate of the coolant at full speed and 20 C sea-level air, W/K.
+        ntu_ref: transfer units at full speed.
+        chip_j_per_k, sink_j_per_k, chip_sink_w_per_k: thermal network of each board.
+        wear_usd_per_h: expected repair cost per hour at the reference temperature, USD.
+        stop_usd: expected solder-fatigue cost of a stop of reference depth, USD.
+        failed_restart_usd: cost of one miner that does not come back, USD.
     """
 
     board_present: Array
-    dyn_w_per_mhz_v2: Array
-    leak_w_per_v2: Array
+    board_dyn_w: Array
+    board_leak_w: Array
     beta_per_k: Array
     temp_ref_c: Array
-    ths_per_mhz: Array
-    preset_freq_mhz: Array
-    preset_volt_v: Array
-    psu_rated_w: Array
-    psu_eta: Array
+    psu_standby_w: Array
+    psu_linear: Array
+    psu_per_w: Array
     ctrl_w: Array
     fan_max_w: Array
-    fan_duty_fixed: Array
+    liquid: Array
     flow_max_w_per_k: Array
     ntu_ref: Array
     chip_j_per_k: Array
@@ -136,20 +140,76 @@ class SiteParams:
     """Extra draw while booting: about 150 W in all, 21 s after the start of an S19j Pro (VNish 1.2.0-rc5)."""
     off_w: float = 15.0
     """A stopped miner; LuxOS states about 25 W asleep with the control board on."""
-    cohort: Array = field(default_factory=lambda: np.arange(0))
-    sub_index: Array = field(default_factory=lambda: np.zeros((0, 1, 1)))
 
-    def to(self, like: Array) -> SiteParams:
-        """The same site as arrays of the kind, dtype and device of ``like``."""
-        xp = namespace_of(like)
-        cohort = self.cohort if xp is NUMPY else xp.int64(xp.asarray(self.cohort, like=like))
-        return replace(
-            self,
-            curves=self.curves.to(like),
-            miners=replace(self.miners, **convert(self.miners, like)),
-            cohort=cohort,
-            sub_index=xp.asarray(self.sub_index, like=like),
-        )
+
+@dataclass(frozen=True)
+class PreparedSite:
+    """A site laid out for B sites and one control step: all that need not be computed again in a step.
+
+    Attributes:
+        params: the site in the arrays of the batch.
+        dt_s, sub_dt_s: control step and sub-step, s.
+        miners, count: constants of the miners, (B, M) and (K, B, M).
+        boards: number of boards, (B, M).
+        padded: whether some model has fewer boards than the widest.
+        network: thermal network of a board, (B, M).
+        dyn_w, leak_w, hashrate_ths: flat preset tables, (M P,).
+        offset: first entry of each cohort in the flat tables, (M,) integers.
+        sub_index: 0, 1, ... as floats, (S, 1, 1).
+    """
+
+    params: SiteParams
+    dt_s: float
+    sub_dt_s: float
+    miners: MinerArrays
+    count: Array
+    boards: Array
+    padded: bool
+    network: BoardNetwork
+    dyn_w: Array
+    leak_w: Array
+    hashrate_ths: Array
+    offset: Array
+    sub_index: Array
+
+
+def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> PreparedSite:
+    """Lay a site out for ``num_envs`` sites in the kind, dtype and device of ``like``.
+
+    Args:
+        params: the site in numpy arrays.
+        num_envs: B.
+        dt_s: control step, s.
+        like: an array of the wanted kind.
+    """
+    xp = namespace_of(like)
+    cohorts, presets = params.curves.preset_power_w.shape
+    spread: dict[str, Array] = {}
+    for name, value in convert(params.miners, like).items():
+        if value.ndim == 1:
+            spread[name] = xp.broadcast(value, (num_envs, cohorts))
+        elif name == "board_present":
+            spread[name] = xp.broadcast(value[:, None, :], (value.shape[0], num_envs, cohorts))
+        else:
+            spread[name] = value
+    miners = MinerArrays(**spread)
+    sub_dt_s = dt_s / params.sub_steps
+    curves = params.curves.to(like)
+    return PreparedSite(
+        params=replace(params, curves=curves, miners=miners),
+        dt_s=dt_s,
+        sub_dt_s=sub_dt_s,
+        miners=miners,
+        count=xp.broadcast(curves.count, (num_envs, cohorts)),
+        boards=xp.sum(miners.board_present, axis=0),
+        padded=bool((params.miners.board_present < 1.0).any()),
+        network=heatsink.board_network(miners.chip_j_per_k, miners.sink_j_per_k, miners.chip_sink_w_per_k, sub_dt_s),
+        dyn_w=miners.board_dyn_w.reshape(-1),
+        leak_w=miners.board_leak_w.reshape(-1),
+        hashrate_ths=curves.preset_hashrate_ths.reshape(-1),
+        offset=xp.int64(xp.asarray(np.arange(cohorts) * presets, like=like)),
+        sub_index=xp.asarray(np.arange(float(params.sub_steps)).reshape(-1, 1, 1), like=like),
+    )
 
 
 @dataclass(frozen=True)
@@ -158,12 +218,12 @@ class SiteState:
 
     Attributes:
         firmware: memory of the miners' firmware, (B, M) each.
-        temp_chip_c, temp_sink_c: board nodes, degC, (B, M, K).
+        temp_chip_c, temp_sink_c: board nodes, degC, (K, B, M).
         log_duty: logarithm of the miners' fan duty, (B, M).
         air_rise_k: outlet minus intake air of the last sub-step, K, (B, M).
         share_up: share of a cohort that is not waiting for repair, (B, M).
         temp_wall_c: structure, degC, (B,).
-        silicon_leak: leakage of each board relative to its model, drawn at reset, (B, M, K).
+        silicon_leak: leakage of each board relative to its model, drawn at reset, (K, B, M).
         power_bias: relative error of the firmware's power estimate, drawn at reset, (B, M).
     """
 
@@ -232,7 +292,7 @@ class Outcome:
 
 
 def transition(
-    state: SiteState, command: FirmwareCommand, exog: Exogenous, params: SiteParams, dt_s: float
+    state: SiteState, command: FirmwareCommand, exog: Exogenous, site: PreparedSite
 ) -> tuple[SiteState, Outcome]:
     """Advance a site by one control step.
 
@@ -240,215 +300,189 @@ def transition(
         state: at the start.
         command: what was written to the firmware, (B, M).
         exog: weather and draws.
-        params: constants.
-        dt_s: control step, s; split into ``params.sub_steps``.
+        site: constants, from :func:`prepare`.
 
     Returns:
         State at the end and what happened. Energy is balanced: miners' power times time equals
         ``heat_out_j + heat_stored_j`` to rounding.
     """
     xp = namespace_of(state.temp_chip_c)
-    miners, fw = params.miners, params.firmware
-    count = params.curves.count
-    dt = dt_s / params.sub_steps
+    params, miners, count, dt, network = site.params, site.miners, site.count, site.sub_dt_s, site.network
+    fw = params.firmware
 
     # --- firmware: what runs in each sub-step
     half_rise_k = 0.5 * state.air_rise_k
-    temp_chip_hot_c = xp.max(state.temp_chip_c, axis=-1) + half_rise_k
-    temp_board_hot_c = xp.max(state.temp_sink_c, axis=-1) + half_rise_k
-    fw_state, started, stopped = firmware.accept(state.firmware, command, temp_chip_hot_c, temp_board_hot_c, fw, xp=xp)
-    hashing, throttle = firmware.hashing_profile(fw_state, command.throttle, params.sub_index, dt, fw, xp=xp)
-    share_up, failed_usd = _restarts(state, started, temp_board_hot_c, exog, params, dt_s, xp=xp)
+    chip_start_c = xp.max(state.temp_chip_c, axis=0) + half_rise_k
+    board_start_c = xp.max(state.temp_sink_c, axis=0) + half_rise_k
+    fw_state, started, stopped = firmware.accept(state.firmware, command, chip_start_c, board_start_c, fw, xp=xp)
+    hashing, throttle = firmware.hashing_profile(fw_state, command.throttle, site.sub_index, dt, fw, xp=xp)
+    share_up, failed_usd = _restarts(state, started, board_start_c, exog, site, xp=xp)
     running = fw_state.running
     active = hashing * throttle
+    rail = xp.where(hashing > 0.0, 1.0, 0.0 * hashing)
 
-    # --- electrical constants of the preset that runs
-    preset = xp.int64(firmware.effective_preset(fw_state))
-    freq_mhz = miners.preset_freq_mhz[params.cohort, preset]
-    volt2 = miners.preset_volt_v[params.cohort, preset] ** 2
-    dyn_full_w = miners.dyn_w_per_mhz_v2 * (freq_mhz * volt2)[..., None]
-    leak_ref_w = miners.leak_w_per_v2 * state.silicon_leak * volt2[..., None]
-    hash_full_ths = miners.ths_per_mhz * freq_mhz * share_up
-    beta_ref = miners.beta_per_k * miners.temp_ref_c
-    standby_w = running * miners.ctrl_w + (1.0 - running) * params.off_w
+    # --- electrical: the preset that runs
+    entry = site.offset + xp.int64(firmware.effective_preset(fw_state))
+    dyn_w = active * xp.take(site.dyn_w, entry)
+    leak_full_w = state.silicon_leak * xp.take(site.leak_w, entry)
+    if site.padded:
+        leak_full_w = leak_full_w * miners.board_present
+    standing_w = running * (miners.ctrl_w + params.boot_w) + (1.0 - running) * params.off_w
+    constant_w = standing_w + rail * (miners.psu_standby_w - params.boot_w)
 
-    # --- thermal constants
-    chip_rate = miners.chip_j_per_k / dt
-    sink_rate = miners.sink_j_per_k / dt
-    chip_diagonal = chip_rate + miners.chip_sink_w_per_k
-    chip_share = miners.chip_sink_w_per_k / chip_diagonal
-    sink_diagonal = sink_rate + chip_share * chip_rate
-    boards = xp.sum(miners.board_present, axis=-1)
-    density = psychrometrics.density_air_kg_per_m3(exog.temp_amb_c, exog.pressure_pa)[..., None] / 1.204
-    liquid = miners.fan_duty_fixed
-    density = liquid + (1.0 - liquid) * density
+    # --- thermal: flows and the room
+    density = psychrometrics.density_air_kg_per_m3(exog.temp_amb_c, exog.pressure_pa)[..., None] * (1.0 / DENSITY_REF)
+    density = density + miners.liquid * (1.0 - density)
     flow_full = miners.flow_max_w_per_k * density
-    ntu_full = heatsink.ntu_at_flow(miners.ntu_ref, xp.log(density), 0.7, xp=xp)
-    duty_low = xp.where(running > 0.0, math.log(fw.fan_duty_min) * (1.0 - liquid), LOG_DUTY_OFF)
-    duty_high = xp.where(running > 0.0, 0.0, LOG_DUTY_OFF)
+    flow_board = flow_full / site.boards
+    ntu_full = heatsink.ntu_at_flow(miners.ntu_ref, xp.log(density), HA_EXPONENT, xp=xp)
+    duty_low = xp.where(running > 0.0, math.log(fw.fan_duty_min) * (1.0 - miners.liquid), LOG_DUTY_OFF)
+    duty_high = LOG_DUTY_OFF * (1.0 - running)
     log_duty = xp.minimum(xp.maximum(state.log_duty, duty_low), duty_high)
-    air, cooling_w = _air_terms(log_duty, flow_full, count, exog, params, dt, xp=xp)
+    air, envelope_w_per_k, cooling_w = _air_terms(log_duty, flow_full, exog, site, xp=xp)
+    gain_per_k = fw.fan_gain_per_k * dt / 60.0
 
     temp_chip_c, temp_sink_c, temp_wall_c = state.temp_chip_c, state.temp_sink_c, state.temp_wall_c
     alive = xp.ones_like(running)
-    temp_chip_max_c = temp_chip_hot_c
-    energy_w = hashes = ageing = heat_out_w = 0.0
+    energy_w, hashes, hot_sum_c, wall_sum_c = 0.0, 0.0, 0.0, 0.0
+    hottest: list[Array] = []
     for k in range(params.sub_steps):
-        hashing_k = hashing[k] * alive
-        active_k = active[k] * alive
-        rail = xp.where(hashing_k > 0.0, 1.0, 0.0)
-        leak_w = leak_ref_w * xp.exp(miners.beta_per_k * temp_chip_c - beta_ref)
-        board_w = dyn_full_w * active_k[..., None] + leak_w * rail[..., None]
-        dc_w = xp.sum(board_w, axis=-1)
+        leak_w = leak_full_w * asic.leakage_growth(temp_chip_c, miners.beta_per_k, miners.temp_ref_c, xp=xp)
+        board_w = leak_w * (rail[k] * alive) + dyn_w[k] * alive
+        if site.padded:
+            board_w = board_w * miners.board_present
+        dc_w = xp.sum(board_w, axis=0)
         duty = xp.exp(log_duty)
-        flow = flow_full * duty
-        ntu = heatsink.ntu_at_flow(ntu_full, log_duty, 0.7, xp=xp)
-        ua = (heatsink.ua_stream_w_per_k(flow, ntu, xp=xp) / boards)[..., None]
+        ntu = heatsink.ntu_at_flow(ntu_full, log_duty, HA_EXPONENT, xp=xp)
+        ua = heatsink.ua_stream_w_per_k(flow_board * duty, ntu, xp=xp)
         bypass_w = (
-            rail * (psu.input_power_w(dc_w, miners.psu_rated_w, miners.psu_eta) - dc_w)
-            + standby_w
-            + (running - rail) * params.boot_w
+            constant_w[k]
+            + dc_w * (miners.psu_linear + miners.psu_per_w * dc_w)
             + fan.fan_power_w(duty, miners.fan_max_w)
         )
-        source = heatsink.sink_terms(temp_chip_c, temp_sink_c, board_w, chip_rate, sink_rate, chip_share)
-        share = ua / (sink_diagonal + ua)
-        heat_w = xp.sum(share * source * miners.board_present, axis=-1)
-        slope = (share * sink_diagonal)[..., 0] * boards
-        temp_hot_c, temp_intake_c, temp_wall_new_c = room.solve_air(
-            air,
-            xp.sum(count * (heat_w + bypass_w), axis=-1),
-            xp.sum(count * slope, axis=-1),
-            temp_wall_c,
+        chip_source, sink_source = heatsink.sink_source_w(temp_chip_c, temp_sink_c, board_w, network)
+        diagonal = network.sink_diagonal + ua
+        share = ua / diagonal
+        sources = sink_source * miners.board_present if site.padded else sink_source
+        heat_w = share * xp.sum(sources, axis=0)
+        slope = share * network.sink_diagonal * site.boards
+        temp_hot_c, temp_intake_c, temp_wall_c = room.solve_air(
+            air, xp.sum(count * (heat_w + bypass_w), axis=-1), xp.sum(count * slope, axis=-1), temp_wall_c
         )
         intake = temp_intake_c[..., None]
-        temp_chip_c, temp_sink_c = heatsink.node_temps(
-            source,
-            temp_chip_c,
-            board_w,
-            intake[..., None],
-            ua,
-            sink_diagonal,
-            chip_rate,
-            miners.chip_sink_w_per_k,
-            chip_diagonal,
-        )
-        temp_wall_c = temp_wall_new_c
-        air_rise_k = (heat_w - slope * intake) / flow
-        temp_hottest_c = xp.max(temp_chip_c, axis=-1) + 0.5 * air_rise_k
-        log_duty = fan.log_duty_step(
-            log_duty, temp_hottest_c, fw.fan_target_c, fw.fan_gain_per_k * dt / 60.0, duty_low, duty_high, xp=xp
-        )
-        alive = alive * xp.where(temp_hottest_c < fw.temp_trip_c, 1.0, 0.0)
-        temp_chip_max_c = xp.maximum(temp_chip_max_c, temp_hottest_c)
-        energy_w = energy_w + dc_w + bypass_w
-        hashes = hashes + active_k
-        ageing = ageing + rail * wear.arrhenius_factor(
-            temp_hottest_c, params.wear.temp_ref_c, params.wear.activation_ev, xp=xp
-        )
-        heat_out_w = (
-            heat_out_w
-            + air.vent_w_per_k * (temp_hot_c - air.temp_supply_c)
-            + air.envelope_w_per_k * (temp_wall_c - air.temp_amb_c)
-        )
+        temp_chip_c, temp_sink_c = heatsink.node_temps_c(chip_source, sink_source, ua * intake, diagonal, network)
+        air_rise_k = (heat_w - slope * intake) / (flow_full * duty)
+        hottest_c = xp.max(temp_chip_c, axis=0) + 0.5 * air_rise_k
+        log_duty = fan.log_duty_step(log_duty, hottest_c, fw.fan_target_c, gain_per_k, duty_low, duty_high, xp=xp)
+        hashes = hashes + active[k] * alive
+        alive = alive * xp.where(hottest_c < fw.temp_trip_c, 1.0, 0.0 * alive)
+        hottest.append(hottest_c)
+        energy_w = energy_w + (dc_w + bypass_w)
+        hot_sum_c = hot_sum_c + temp_hot_c
+        wall_sum_c = wall_sum_c + temp_wall_c
 
     per_sub = 1.0 / params.sub_steps
     power_w = energy_w * per_sub
-    hash_ths = hash_full_ths * (hashes * per_sub)
     power_miners_w = xp.sum(count * power_w, axis=-1)
     power_site_w = power_miners_w + cooling_w
-    stored_w = (
-        miners.chip_j_per_k * (temp_chip_c - state.temp_chip_c)
-        + miners.sink_j_per_k * (temp_sink_c - state.temp_sink_c)
-    ) * miners.board_present
-    heat_stored_j = xp.sum(count * xp.sum(stored_w, axis=-1), axis=-1) + air.wall_capacity_rate * dt * (
-        temp_wall_c - state.temp_wall_c
+    course_c = xp.stack(hottest, 0)
+    ageing = rail * wear.arrhenius_factor(course_c, params.wear.temp_ref_c, params.wear.activation_ev, xp=xp)
+    heat_out_w = air.vent_w_per_k * (hot_sum_c - params.sub_steps * air.temp_supply_c) + envelope_w_per_k * (
+        wall_sum_c - params.sub_steps * exog.temp_amb_c
     )
-    depth_k = xp.maximum(temp_chip_hot_c - exog.temp_amb_c[..., None], 0.0)
+    stored_j = miners.chip_j_per_k * (temp_chip_c - state.temp_chip_c) + miners.sink_j_per_k * (
+        temp_sink_c - state.temp_sink_c
+    )
+    if site.padded:
+        stored_j = stored_j * miners.board_present
+    wall_j_per_k = params.room.wall_share * params.room.wall_s * _full_flow(flow_full, site, xp=xp)
+    depth_k = xp.maximum(chip_start_c - exog.temp_amb_c[..., None], 0.0)
     stop_usd = miners.stop_usd * stopped * wear.cycling_damage(depth_k, xp=xp)
-    wear_usd = xp.sum(count * miners.wear_usd_per_h * ageing, axis=-1) * (per_sub * dt_s / SECONDS_PER_HOUR)
-    tripped = (1.0 - alive) * running * (1.0 - fw_state.tripped)
-    new = replace(
-        state,
-        firmware=firmware.advance(fw_state, command.throttle, alive, dt_s, fw, xp=xp),
+    wear_usd = xp.sum(count * miners.wear_usd_per_h * xp.sum(ageing, axis=0), axis=-1) * (dt / SECONDS_PER_HOUR)
+    new = SiteState(
+        firmware=firmware.advance(fw_state, command.throttle, alive, site.dt_s, fw, xp=xp),
         temp_chip_c=temp_chip_c,
         temp_sink_c=temp_sink_c,
         log_duty=log_duty,
         air_rise_k=air_rise_k,
         share_up=share_up,
         temp_wall_c=temp_wall_c,
+        silicon_leak=state.silicon_leak,
+        power_bias=state.power_bias,
     )
     outcome = Outcome(
         power_w=power_w,
-        hashrate_ths=hash_ths,
-        hashing=hashing_k,
-        temp_chip_max_c=temp_chip_max_c,
+        hashrate_ths=xp.take(site.hashrate_ths, entry) * share_up * (hashes * per_sub),
+        hashing=hashing[-1] * alive,
+        temp_chip_max_c=xp.maximum(chip_start_c, xp.max(course_c, axis=0)),
         power_miners_w=power_miners_w,
         power_cooling_w=cooling_w,
         power_site_w=power_site_w,
         temp_intake_c=temp_intake_c,
         temp_hot_c=temp_hot_c,
         heat_out_j=heat_out_w * dt,
-        heat_stored_j=heat_stored_j,
+        heat_stored_j=xp.sum(count * xp.sum(stored_j, axis=0), axis=-1)
+        + wall_j_per_k * (temp_wall_c - state.temp_wall_c),
         wear_usd=params.wear.scale * wear_usd,
         restart_usd=params.wear.scale * (xp.sum(count * stop_usd, axis=-1) + failed_usd),
         stops=xp.sum(count * stopped, axis=-1),
-        tripped=xp.sum(count * tripped, axis=-1),
+        tripped=xp.sum(count * (1.0 - alive) * running, axis=-1),
     )
     return new, outcome
 
 
+def _full_flow(flow_full: Array, site: PreparedSite, *, xp: Namespace) -> Array:
+    return xp.sum(site.count * flow_full, axis=-1)
+
+
 def _restarts(
-    state: SiteState,
-    started: Array,
-    temp_board_c: Array,
-    exog: Exogenous,
-    params: SiteParams,
-    dt_s: float,
-    *,
-    xp: Namespace,
+    state: SiteState, started: Array, temp_board_c: Array, exog: Exogenous, site: PreparedSite, *, xp: Namespace
 ) -> tuple[Array, Array]:
     """Share of each cohort that is up after this step's starts, (B, M), and the cost of failures, USD, (B,)."""
-    spec = params.wear
+    spec, count, failed_usd = site.params.wear, site.count, site.miners.failed_restart_usd
     chance = started * wear.restart_failure_probability(
         temp_board_c, spec.restart_failure_base, spec.restart_cold_scale_k, 40.0, xp=xp
     )
-    count = params.curves.count
     if not spec.sample_failures:
-        return state.share_up, xp.sum(count * chance * params.miners.failed_restart_usd, axis=-1)
+        return state.share_up, xp.sum(count * chance * failed_usd, axis=-1)
     # Systematic sampling: unbiased for any count, and a plain coin toss for a count of one.
     failed = xp.floor(count * state.share_up * chance + exog.u_restart)
     failed = xp.minimum(failed, count * state.share_up)
-    repaired = (1.0 - state.share_up) * (1.0 - math.exp(-dt_s / (spec.repair_days * 86400.0)))
+    repaired = (1.0 - state.share_up) * (1.0 - math.exp(-site.dt_s / (spec.repair_days * 86400.0)))
     share_up = xp.clip(state.share_up + repaired - failed / count, 0.0, 1.0)
-    return share_up, xp.sum(failed * params.miners.failed_restart_usd, axis=-1)
+    return share_up, xp.sum(failed * failed_usd, axis=-1)
 
 
 def _air_terms(
-    log_duty: Array, flow_full: Array, count: Array, exog: Exogenous, params: SiteParams, dt: float, *, xp: Namespace
-) -> tuple[room.RoomTerms, Array]:
-    """Air exchange, supply temperature and cooling power for a control step; room fans follow the miners' flow."""
-    spec = params.room
-    full = xp.sum(count * flow_full, axis=-1)
-    moved = xp.sum(count * flow_full * xp.exp(log_duty), axis=-1)
+    log_duty: Array, flow_full: Array, exog: Exogenous, site: PreparedSite, *, xp: Namespace
+) -> tuple[room.RoomTerms, Array, Array]:
+    """Room terms, envelope conductance (W/K) and cooling power (W) of a control step, (B,).
+
+    The room fans follow the miners' flow at the start of the step.
+    """
+    spec = site.params.room
+    full = _full_flow(flow_full, site, xp=xp)
+    moved = _full_flow(flow_full * xp.exp(log_duty), site, xp=xp)
     vent = xp.maximum(spec.vent_ratio * moved, spec.vent_min_share * full)
     vent_max = spec.vent_ratio * full
-    wetbulb_c = psychrometrics.temp_wetbulb_c(exog.temp_amb_c, exog.rel_humidity_pct, xp=xp)
-    pad = xp.where(exog.temp_amb_c > spec.pad_on_c, 1.0, 0.0)
-    supply_c = psychrometrics.temp_pad_outlet_c(exog.temp_amb_c, wetbulb_c, spec.pad_effectiveness, pad)
-    speed = vent / vent_max
-    cooling_w = fan.fan_power_w(speed, spec.fan_w_per_w_per_k * vent_max) + pad * (
-        spec.pad_pump_w_per_w_per_k * vent if spec.pad_effectiveness > 0.0 else 0.0 * vent
-    )
+    supply_c = exog.temp_amb_c
+    cooling_w = fan.fan_power_w(vent / vent_max, spec.fan_w_per_w_per_k * vent_max)
+    if spec.pad_effectiveness > 0.0:
+        wetbulb_c = psychrometrics.temp_wetbulb_c(exog.temp_amb_c, exog.rel_humidity_pct, xp=xp)
+        wetted = xp.where(exog.temp_amb_c > spec.pad_on_c, 1.0, 0.0 * vent)
+        supply_c = psychrometrics.temp_pad_outlet_c(supply_c, wetbulb_c, spec.pad_effectiveness, wetted)
+        cooling_w = cooling_w + wetted * (spec.pad_pump_w_per_w_per_k * vent)
+    envelope_w_per_k = spec.envelope_share * full
     terms = room.room_terms(
         vent_w_per_k=vent,
         recirculation=room.recirculated_share(vent, moved, spec.share_leak, xp=xp),
         temp_supply_c=supply_c,
         temp_amb_c=exog.temp_amb_c,
         wall_w_per_k=spec.wall_share * full,
-        envelope_w_per_k=spec.envelope_share * full,
-        wall_capacity_rate=spec.wall_share * full * spec.wall_s / dt,
+        envelope_w_per_k=envelope_w_per_k,
+        wall_capacity_rate=(spec.wall_share * spec.wall_s / site.sub_dt_s) * full,
     )
-    return terms, cooling_w
+    return terms, envelope_w_per_k, cooling_w
 
 
 def measure(state: SiteState, outcome: Outcome, noise: Array, fault: Array, age_s: float) -> Telemetry:
@@ -469,8 +503,8 @@ def measure(state: SiteState, outcome: Outcome, noise: Array, fault: Array, age_
     """
     xp = namespace_of(state.temp_chip_c)
     half_rise_k = 0.5 * state.air_rise_k
-    chip_c = xp.round(xp.max(state.temp_chip_c, axis=-1) + half_rise_k)
-    board_c = xp.round(xp.max(state.temp_sink_c, axis=-1) + half_rise_k)
+    chip_c = xp.round(xp.max(state.temp_chip_c, axis=0) + half_rise_k)
+    board_c = xp.round(xp.max(state.temp_sink_c, axis=0) + half_rise_k)
     bad = fault > 0.5
     nan = math.nan
     return Telemetry(
@@ -487,7 +521,7 @@ def measure(state: SiteState, outcome: Outcome, noise: Array, fault: Array, age_
 
 
 def initial_state(
-    params: SiteParams,
+    site: PreparedSite,
     temp_amb_c: Array,
     silicon_leak: Array,
     power_bias: Array,
@@ -498,21 +532,21 @@ def initial_state(
     """A site that has been running (or standing) for a while; the first minutes settle the temperatures.
 
     Args:
-        params: the site.
+        site: the site.
         temp_amb_c: outdoor temperature, (B,).
-        silicon_leak: leakage of the boards relative to their model, (B, M, K).
+        silicon_leak: leakage of the boards relative to their model, (K, B, M).
         power_bias: relative error of the power estimates, (B, M).
         running: 1 for a running, 0 for a standing site.
         preset: preset index per cohort, (B, M).
     """
     xp = namespace_of(temp_amb_c)
-    fw = params.firmware
+    fw = site.params.firmware
     one = xp.ones_like(power_bias)
     chip_rise, sink_rise = (50.0, 38.0) if running > 0.0 else (0.0, 0.0)
-    amb = temp_amb_c[..., None, None] * xp.ones_like(silicon_leak)
+    amb = temp_amb_c[..., None] * xp.ones_like(silicon_leak)
     chip = xp.clip(amb + chip_rise, amb, xp.maximum(amb, fw.fan_target_c - 10.0))
     sink = xp.clip(amb + sink_rise, amb, xp.maximum(amb, fw.fan_target_c - 22.0))
-    liquid = params.miners.fan_duty_fixed
+    liquid = site.miners.liquid
     return SiteState(
         firmware=FirmwareState(
             running=one * running,
@@ -538,5 +572,4 @@ def state_where(mask: Array, new: Any, old: Any) -> Any:
     if hasattr(new, "__dataclass_fields__"):
         changed = {name: state_where(mask, getattr(new, name), getattr(old, name)) for name in new.__dataclass_fields__}
         return replace(new, **changed)
-    shaped = mask.reshape(mask.shape + (1,) * (new.ndim - mask.ndim))
-    return namespace_of(new).where(shaped, new, old)
+    return namespace_of(new).where(mask if new.ndim == 1 else mask[:, None], new, old)

@@ -7,19 +7,20 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from minesim.arrays import NUMPY
 from minesim.catalog import electrical
 from minesim.catalog.electrical import Electrical
+from minesim.catalog.models import Preset
 from minesim.control.fleet import CohortSpec, fleet_curves, padded, tuned_presets
 from minesim.errors import ParamsError, explain, nearest
+from minesim.physics import asic, psu
 from minesim.physics.firmware import FirmwareParams
-from minesim.site import MinerArrays, RoomParams, SiteParams, WearParams
+from minesim.site import DENSITY_REF, MinerArrays, RoomParams, SiteParams, WearParams
 from minesim.units import CP_AIR_J_PER_KG_K, M3_PER_S_PER_CFM
 
 FLOW_PER_FAN_PAIR_CFM = 197.0
 """Two fans in series move what one does: 197 cfm each (S19 Pro fan; buybtc123.com). Four fans: 394 cfm at full speed;
 370 cfm were measured through a farm's S19 Pro."""
-DENSITY_REF_KG_PER_M3 = 1.204
-"""Dry air at 20 C, sea level."""
 NTU_FULL_FLOW = 1.0
 """At full flow the heatsink then stands 25 K over the intake at 3.5 kW, which reproduces the field limits of an S21
 (throttles above 40 C intake, stops above 47 C); assumed alike for all air-cooled models."""
@@ -120,45 +121,54 @@ def build_site(spec: str | SiteSpec) -> SiteParams:
         room=spec.room,
         wear=spec.wear,
         sub_steps=spec.sub_steps,
-        cohort=np.arange(len(units)),
-        sub_index=np.arange(float(spec.sub_steps)).reshape(-1, 1, 1),
     )
 
 
 def _miner_arrays(cohorts: Sequence[CohortSpec], units: Sequence[Electrical]) -> MinerArrays:
     boards = np.array([float(u.boards) for u in units])
-    width = int(boards.max())
-    present = (np.arange(width) < boards[:, None]).astype(np.float64)
+    present = (np.arange(int(boards.max()))[:, None] < boards).astype(np.float64)
     presets = [tuned_presets(c) for c in cohorts]
     rated_w = np.array([row[-1].power_w for row in presets])
     fans = np.array([float(u.fan_count) for u in units])
-    liquid = (fans == 0.0).astype(np.float64)
-    flow_cfm = np.where(fans > 0.0, fans * FLOW_PER_FAN_PAIR_CFM / 2.0, 0.0)
-    air_w_per_k = flow_cfm * M3_PER_S_PER_CFM * DENSITY_REF_KG_PER_M3 * CP_AIR_J_PER_KG_K
+    liquid = fans == 0.0
+    air_m3_per_s = fans / 2.0 * FLOW_PER_FAN_PAIR_CFM * M3_PER_S_PER_CFM
+    standby_w, linear, per_w = psu.loss_coefficients(
+        np.array([u.psu_rated_dc_w for u in units]), np.array([u.psu_eta_rated for u in units])
+    )
     return MinerArrays(
         board_present=present,
-        dyn_w_per_mhz_v2=present * _per_board(units, "c_w_per_mhz_v2", boards),
-        leak_w_per_v2=present * _per_board(units, "g_w_per_v2", boards),
-        beta_per_k=np.array([[u.beta_per_k] for u in units]),
-        temp_ref_c=np.array([[u.temp_ref_c] for u in units]),
-        ths_per_mhz=np.array([u.ths_per_mhz_chip * u.chips for u in units]),
-        preset_freq_mhz=padded([[p.freq_mhz or 0.0 for p in row] for row in presets]),
-        preset_volt_v=padded([[p.volt_v or 0.0 for p in row] for row in presets]),
-        psu_rated_w=np.array([u.psu_rated_dc_w for u in units]),
-        psu_eta=np.array([u.psu_eta_rated for u in units]),
+        board_dyn_w=padded([[_switching_w(u, p) for p in row] for u, row in zip(units, presets, strict=True)]),
+        board_leak_w=padded([[_leakage_w(u, p) for p in row] for u, row in zip(units, presets, strict=True)]),
+        beta_per_k=np.array([u.beta_per_k for u in units]),
+        temp_ref_c=np.array([u.temp_ref_c for u in units]),
+        psu_standby_w=standby_w,
+        psu_linear=linear,
+        psu_per_w=per_w,
         ctrl_w=np.array([u.power_ctrl_w for u in units]),
         fan_max_w=np.array([u.fan_count * u.fan_power_max_w for u in units]),
-        fan_duty_fixed=liquid,
-        flow_max_w_per_k=np.where(liquid > 0.0, rated_w / LIQUID_RISE_RATED_K, air_w_per_k),
-        ntu_ref=np.where(liquid > 0.0, LIQUID_NTU, NTU_FULL_FLOW),
-        chip_j_per_k=np.full((len(units), 1), CHIP_J_PER_K_PER_BOARD),
-        sink_j_per_k=np.full((len(units), 1), SINK_J_PER_K_PER_BOARD),
-        chip_sink_w_per_k=(rated_w / boards / CHIP_OVER_SINK_RATED_K)[:, None],
+        liquid=liquid.astype(np.float64),
+        flow_max_w_per_k=np.where(
+            liquid, rated_w / LIQUID_RISE_RATED_K, air_m3_per_s * DENSITY_REF * CP_AIR_J_PER_KG_K
+        ),
+        ntu_ref=np.where(liquid, LIQUID_NTU, NTU_FULL_FLOW),
+        chip_j_per_k=np.full(len(units), CHIP_J_PER_K_PER_BOARD),
+        sink_j_per_k=np.full(len(units), SINK_J_PER_K_PER_BOARD),
+        chip_sink_w_per_k=rated_w / boards / CHIP_OVER_SINK_RATED_K,
         wear_usd_per_h=np.full(len(units), FAILURES_PER_YEAR * REPAIR_USD / 8760.0),
         stop_usd=np.full(len(units), STOP_USD),
         failed_restart_usd=np.full(len(units), REPAIR_USD),
     )
 
 
-def _per_board(units: Sequence[Electrical], name: str, boards: np.ndarray) -> np.ndarray:
-    return (np.array([getattr(u, name) for u in units]) / boards)[:, None]
+def _switching_w(unit: Electrical, preset: Preset) -> float:
+    """Switching power of one board, DC."""
+    volt_v = preset.volt_v or 0.0
+    return float(asic.dynamic_power_w(preset.freq_mhz or 0.0, volt_v, unit.c_w_per_mhz_v2 / unit.boards))
+
+
+def _leakage_w(unit: Electrical, preset: Preset) -> float:
+    """Leakage of one board of mean silicon at the reference temperature, DC."""
+    reference_c = np.float64(unit.temp_ref_c)
+    per_board = unit.g_w_per_v2 / unit.boards
+    volt_v = np.float64(preset.volt_v or 0.0)
+    return float(asic.leakage_power_w(volt_v, reference_c, per_board, unit.beta_per_k, reference_c, xp=NUMPY))

@@ -38,6 +38,7 @@ class FleetCurves:
         preset_fixed_w: the part of it that a throttle does not reduce (leakage, fans, control board), (M, P).
         preset_last: index of the highest preset, (M,).
         net_revenue_factor: share of gross revenue that is paid out after developer fee, pool fee and rejects, (M,).
+        offset: first entry of each cohort in a flattened preset table, (M,) integers.
         has_throttle: whether the firmware can throttle.
     """
 
@@ -50,6 +51,7 @@ class FleetCurves:
     preset_fixed_w: Array
     preset_last: Array
     net_revenue_factor: Array
+    offset: Array
     has_throttle: bool = True
 
     @property
@@ -64,7 +66,12 @@ class FleetCurves:
 
     def to(self, like: Array) -> FleetCurves:
         """The same curves as arrays of the kind, dtype and device of ``like``."""
-        return replace(self, **convert(self, like))
+        xp = namespace_of(like)
+        return replace(self, **(convert(self, like) | {"offset": xp.int64(xp.asarray(self.offset, like=like))}))
+
+    def at_preset(self, table: Array, preset: Array, *, xp: Namespace) -> Array:
+        """Entries of a preset table (M, P) at preset indices (B, M)."""
+        return xp.take(table.reshape(-1), self.offset + xp.int64(preset))
 
 
 def convert(record: Any, like: Array) -> dict[str, Array]:
@@ -74,19 +81,17 @@ def convert(record: Any, like: Array) -> dict[str, Array]:
     return {name: xp.asarray(value, like=like) for name, value in arrays.items() if isinstance(value, np.ndarray)}
 
 
-def command_power_w(command: FirmwareCommand, curves: FleetCurves, cohort: Array, *, xp: Namespace) -> Array:
+def command_power_w(command: FirmwareCommand, curves: FleetCurves, *, xp: Namespace) -> Array:
     """Expected wall power of one miner under a command, W, (B, M).
 
     Args:
         command: run, preset and throttle, (B, M).
         curves: the fleet.
-        cohort: ``arange(M)`` as integers.
         xp: namespace of the arrays.
     """
-    index = xp.int64(command.preset)
-    full = curves.preset_power_w[cohort, index]
-    fixed = curves.preset_fixed_w[cohort, index]
-    return command.run * (fixed + command.throttle * (full - fixed))
+    full_w = curves.at_preset(curves.preset_power_w, command.preset, xp=xp)
+    fixed_w = curves.at_preset(curves.preset_fixed_w, command.preset, xp=xp)
+    return command.run * (fixed_w + command.throttle * (full_w - fixed_w))
 
 
 def target_level(action: Array, running: Array, level_min: Array, *, xp: Namespace) -> Array:
@@ -107,8 +112,8 @@ def target_level(action: Array, running: Array, level_min: Array, *, xp: Namespa
 
 
 def actuate(
-    action: Array, current: FirmwareCommand, curves: FleetCurves, cohort: Array, *, xp: Namespace
-) -> FirmwareCommand:
+    action: Array, current: FirmwareCommand, curves: FleetCurves, *, xp: Namespace
+) -> tuple[FirmwareCommand, Array]:
     """Turn an action into a firmware command per cohort.
 
     The present preset is kept while throttling by at most 30 % reaches the target; otherwise the smallest preset that
@@ -119,32 +124,30 @@ def actuate(
         action: in [-1, 1], (B, M).
         current: the command in force, (B, M).
         curves: the fleet.
-        cohort: ``arange(M)`` as integers.
         xp: namespace of the arrays.
 
     Returns:
-        Requested command, (B, M); a stopped cohort keeps its preset.
+        Requested command and the wall power that it means for one miner, W, (B, M); a stopped cohort keeps its preset.
     """
     level = target_level(action, current.run, curves.level_min, xp=xp)
     target_w = level * curves.power_rated_w
-    run = xp.where(level > 0.0, 1.0, 0.0)
-    table = curves.preset_power_w
+    stands = level <= 0.0
+    run = xp.where(stands, 0.0, xp.ones_like(level))
     slack_w = 1e-3 * curves.power_rated_w
+    table = curves.preset_power_w
     if not curves.has_throttle:
-        fits = xp.where(table <= (target_w + slack_w)[..., None], 1.0, 0.0)
-        preset = xp.clip(xp.sum(fits, axis=-1) - 1.0, 0.0, curves.preset_last)
-        preset = xp.where(run > 0.0, preset, current.preset)
-        return FirmwareCommand(run=run, preset=preset, throttle=xp.ones_like(run))
-    below = xp.where(table < (target_w - slack_w)[..., None], 1.0, 0.0)
-    smallest = xp.minimum(xp.sum(below, axis=-1), curves.preset_last)
-    kept = xp.int64(current.preset)
-    kept_w = table[cohort, kept]
-    kept_fixed_w = curves.preset_fixed_w[cohort, kept]
-    kept_throttle = (target_w - kept_fixed_w) / (kept_w - kept_fixed_w)
-    keep = (kept_throttle >= THROTTLE_PREFERRED_MIN) & (target_w <= kept_w + slack_w) | (run == 0.0)
-    index = xp.int64(smallest)
-    full_w = table[cohort, index]
-    fixed_w = curves.preset_fixed_w[cohort, index]
-    throttle = xp.where(keep, kept_throttle, (target_w - fixed_w) / (full_w - fixed_w))
-    throttle = xp.where(run > 0.0, xp.clip(throttle, THROTTLE_MIN, 1.0), 1.0)
-    return FirmwareCommand(run=run, preset=xp.where(keep, current.preset, smallest), throttle=throttle)
+        fitting = xp.sum(xp.where(table <= (target_w + slack_w)[..., None], 1.0, 0.0 * table), axis=-1)
+        preset = xp.clip(fitting - 1.0, 0.0, curves.preset_last)
+        command = FirmwareCommand(run, xp.where(stands, current.preset, preset), xp.ones_like(run))
+        return command, command_power_w(command, curves, xp=xp)
+    below = xp.sum(xp.where(table < (target_w - slack_w)[..., None], 1.0, 0.0 * table), axis=-1)
+    kept_w = curves.at_preset(table, current.preset, xp=xp)
+    kept_fixed_w = curves.at_preset(curves.preset_fixed_w, current.preset, xp=xp)
+    deepest_w = kept_fixed_w + THROTTLE_PREFERRED_MIN * (kept_w - kept_fixed_w)
+    keep = (target_w >= deepest_w) & (target_w <= kept_w + slack_w) | stands
+    preset = xp.where(keep, current.preset, xp.minimum(below, curves.preset_last))
+    full_w = curves.at_preset(table, preset, xp=xp)
+    fixed_w = curves.at_preset(curves.preset_fixed_w, preset, xp=xp)
+    throttle = xp.clip((target_w - fixed_w) / (full_w - fixed_w), THROTTLE_MIN, 1.0)
+    throttle = xp.where(stands, 1.0, throttle)
+    return FirmwareCommand(run, preset, throttle), run * (fixed_w + throttle * (full_w - fixed_w))

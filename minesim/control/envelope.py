@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from minesim.arrays import Array, Namespace
 from minesim.control.actuate import FleetCurves, command_power_w
@@ -103,14 +103,17 @@ class ControlHistory:
 
     Attributes:
         command: the command in force.
+        command_w: wall power of one miner that it means, W.
         since_up_s: time since the last upward move.
         since_write_s: time since the last write.
         stops_today: stops in the present local day.
-        up_window_w: increases of the site's set power in the latest steps of the 5-minute window, W, (B, n).
+        up_window_w: increases of the site's set power in the earlier steps of a 5-minute window, W, (B, n), where n is
+            one less than the steps in five minutes.
         local_day: number of the present local day, (B,).
     """
 
     command: FirmwareCommand
+    command_w: Array
     since_up_s: Array
     since_write_s: Array
     stops_today: Array
@@ -120,35 +123,33 @@ class ControlHistory:
 
 def apply_envelope(
     request: FirmwareCommand,
+    request_w: Array,
     telemetry: Telemetry,
     history: ControlHistory,
     bounds: Limits,
     curves: FleetCurves,
-    cohort: Array,
     dt_s: float,
     *,
     xp: Namespace,
-) -> tuple[FirmwareCommand, Array]:
+) -> tuple[FirmwareCommand, Array, Array]:
     """Bound a request.
 
     Args:
-        request: what :func:`minesim.control.actuate.actuate` asks for, (B, M).
+        request, request_w: what :func:`minesim.control.actuate.actuate` asks for, (B, M).
         telemetry: latest reading.
         history: own writes.
         bounds: limits in force.
         curves: the fleet.
-        cohort: ``arange(M)`` as integers.
         dt_s: control step, s.
         xp: namespace of the arrays.
 
     Returns:
-        Command to write and the worst :class:`Reason` per cohort (as floats), both (B, M).
+        Command to write, the wall power of one miner that it means (W), and the worst :class:`Reason` per cohort (as
+        floats), each (B, M).
     """
-    current = history.command
-    zero = xp.zeros_like(request.run)
-    current_w = curves.count * command_power_w(current, curves, cohort, xp=xp)
-    reason = zero
-
+    current, current_w = history.command, history.command_w
+    reason = 0.0 * request.run
+    changed = False
     if math.isfinite(bounds.stops_per_day):
         exhausted = (current.run > request.run) & (history.stops_today >= bounds.stops_per_day)
         request = FirmwareCommand(
@@ -157,13 +158,11 @@ def apply_envelope(
             throttle=xp.where(exhausted, 1.0, request.throttle),
         )
         reason = xp.where(exhausted, float(Reason.STOP_BUDGET), reason)
-
-    stopping = zero > 1.0
+        changed = True
+    hard = None
     if math.isfinite(bounds.temp_chip_soft_c):
         soft = (telemetry.temp_chip_c > bounds.temp_chip_soft_c) | (telemetry.temp_board_c > bounds.temp_board_soft_c)
-        stopping = (telemetry.temp_chip_c > bounds.temp_chip_hard_c) | (
-            telemetry.temp_board_c > bounds.temp_board_hard_c
-        )
+        hard = (telemetry.temp_chip_c > bounds.temp_chip_hard_c) | (telemetry.temp_board_c > bounds.temp_board_hard_c)
         lower = xp.minimum(xp.maximum(current.preset - 1.0, 0.0), request.preset)
         request = FirmwareCommand(
             run=xp.where(soft, xp.minimum(request.run, current.run), request.run),
@@ -171,19 +170,22 @@ def apply_envelope(
             throttle=xp.where(soft, xp.minimum(request.throttle, current.throttle), request.throttle),
         )
         reason = xp.where(soft, float(Reason.SOFT_TEMP), reason)
+        changed = True
+    if changed:
+        request_w = command_power_w(request, curves, xp=xp)
 
-    request_w = curves.count * command_power_w(request, curves, cohort, xp=xp)
-    up_w = xp.maximum(request_w - current_w, 0.0)
-    up = up_w > 1e-6 * curves.power_rated_w
+    rise_w = request_w - current_w
+    rises = rise_w > 1e-6 * curves.power_rated_w
+    hold = rise_w != rise_w
     if bounds.dwell_up_s > 0.0:
-        early = up & (history.since_up_s < bounds.dwell_up_s)
+        early = rises & (history.since_up_s < bounds.dwell_up_s)
         reason = xp.where(early, xp.maximum(reason, float(Reason.DWELL)), reason)
-        up_w = xp.where(early, 0.0, up_w)
-        up = up & ~early
-    hold = (request_w > current_w) & ~up
+        hold = hold | early
+        rises = rises & ~early
     if math.isfinite(bounds.ramp_up_per_5min) or math.isfinite(bounds.site_cap_w):
-        granted, why = _grant_in_turn(up, up_w, current_w, history, bounds, curves, dt_s, xp=xp)
-        refused = up & ~granted
+        rise_site_w = xp.where(rises, rise_w, 0.0) * curves.count
+        granted, why = _grant_in_turn(rise_site_w, current_w, history, bounds, curves, dt_s, xp=xp)
+        refused = rises & ~granted
         reason = xp.where(refused, xp.maximum(reason, why), reason)
         hold = hold | refused
     if bounds.write_gap_s > dt_s:
@@ -195,19 +197,22 @@ def apply_envelope(
         fresh = (telemetry.age_s <= bounds.age_max_s) & (telemetry.temp_chip_c > -1e3) & (telemetry.power_w > -1.0)
         reason = xp.where(fresh, reason, float(Reason.STALE))
         hold = hold | ~fresh
-    reason = xp.where(stopping, float(Reason.HARD_TEMP), reason)
     run = xp.where(hold, current.run, request.run)
+    granted_w = xp.where(hold, current_w, request_w)
+    if hard is not None:
+        reason = xp.where(hard, float(Reason.HARD_TEMP), reason)
+        run = xp.where(hard, 0.0, run)
+        granted_w = xp.where(hard, 0.0, granted_w)
     command = FirmwareCommand(
-        run=xp.where(stopping, 0.0, run),
+        run=run,
         preset=xp.where(hold, current.preset, request.preset),
         throttle=xp.where(hold, current.throttle, request.throttle),
     )
-    return command, reason
+    return command, granted_w, reason
 
 
 def _grant_in_turn(
-    up: Array,
-    up_w: Array,
+    rise_w: Array,
     current_w: Array,
     history: ControlHistory,
     bounds: Limits,
@@ -216,34 +221,32 @@ def _grant_in_turn(
     *,
     xp: Namespace,
 ) -> tuple[Array, Array | float]:
-    """Which increases fit the ramp and the cap, the longest-waiting cohort first (ties by index)."""
+    """Which increases (W of the whole cohort) fit the ramp and the cap, the longest-waiting first, ties by index."""
     rated_w = curves.power_rated_site_w
     in_window_w = xp.sum(history.up_window_w, axis=-1)[..., None]
+    # The window already holds n - 1 earlier steps; this step is the n-th.
     ramp_w = xp.minimum(bounds.ramp_up_per_5min * rated_w - in_window_w, bounds.ramp_up_per_min * rated_w * dt_s / 60.0)
     order = xp.argsort(-history.since_up_s, axis=-1)
-    sorted_w = xp.take_along(up_w, order, -1)
+    sorted_w = xp.take_along(rise_w, order, -1)
     queued_w = xp.cumsum(sorted_w, axis=-1)
-    fits = queued_w <= ramp_w * (1.0 + 1e-9)
     # A single cohort larger than the whole budget may move alone in an empty window: else it could never move.
-    alone = (queued_w - sorted_w <= 0.0) & (in_window_w <= 0.0) & (sorted_w > 0.0)
-    fits = fits | alone
+    alone = (queued_w <= sorted_w) & (in_window_w <= 0.0)
+    fits = (queued_w <= ramp_w * (1.0 + 1e-9)) | alone
+    back = xp.argsort(order, axis=-1)
     why: Array | float = float(Reason.RAMP)
     if math.isfinite(bounds.site_cap_w):
-        under_cap = queued_w + xp.sum(current_w, axis=-1)[..., None] <= bounds.site_cap_w
+        under_cap = queued_w + xp.sum(current_w * curves.count, axis=-1)[..., None] <= bounds.site_cap_w
         fits = fits & under_cap
-        back = xp.argsort(order, axis=-1)
-        why = xp.where(xp.take_along(under_cap, back, -1), float(Reason.RAMP), float(Reason.SITE_CAP))
-    else:
-        back = xp.argsort(order, axis=-1)
-    return xp.take_along(fits, back, -1) & up, why
+        why = xp.where(xp.take_along(under_cap, back, -1), float(Reason.RAMP), float(Reason.SITE_CAP) + 0.0 * rise_w)
+    return xp.take_along(fits, back, -1), why
 
 
 def advance_history(
     history: ControlHistory,
     command: FirmwareCommand,
+    command_w: Array,
     local_day: Array,
     curves: FleetCurves,
-    cohort: Array,
     dt_s: float,
     *,
     xp: Namespace,
@@ -252,26 +255,28 @@ def advance_history(
 
     Args:
         history: before the write.
-        command: what was written, (B, M).
+        command, command_w: what was written and the power of one miner that it means, (B, M).
         local_day: number of the local day, (B,); a new day renews the budget of stops.
         curves: the fleet.
-        cohort: ``arange(M)`` as integers.
         dt_s: control step, s.
         xp: namespace of the arrays.
     """
-    old = history.command
-    delta_w = command_power_w(command, curves, cohort, xp=xp) - command_power_w(old, curves, cohort, xp=xp)
-    moved = xp.abs(delta_w) > 1e-6 * curves.power_rated_w
-    rose = moved & (delta_w > 0.0)
+    delta_w = command_w - history.command_w
+    slack_w = 1e-6 * curves.power_rated_w
+    rose = delta_w > slack_w
+    moved = rose | (delta_w < -slack_w)
     up_w = xp.sum(xp.where(rose, delta_w, 0.0) * curves.count, axis=-1)[..., None]
-    same_day = xp.where(local_day == history.local_day, 1.0, 0.0)[..., None]
-    stopped = old.run * (1.0 - command.run)
-    return replace(
-        history,
+    same_day = (local_day == history.local_day)[..., None]
+    stopped = history.command.run * (1.0 - command.run)
+    window = history.up_window_w
+    if window.shape[-1] > 0:
+        window = xp.concat([window[..., 1:], up_w], -1)
+    return ControlHistory(
         command=command,
-        since_up_s=xp.where(rose, dt_s, history.since_up_s + dt_s),
-        since_write_s=xp.where(moved, dt_s, history.since_write_s + dt_s),
-        stops_today=history.stops_today * same_day + stopped,
-        up_window_w=xp.concat([history.up_window_w[..., 1:], up_w], -1),
+        command_w=command_w,
+        since_up_s=xp.where(rose, 0.0, history.since_up_s) + dt_s,
+        since_write_s=xp.where(moved, 0.0, history.since_write_s) + dt_s,
+        stops_today=xp.where(same_day, history.stops_today, 0.0) + stopped,
+        up_window_w=window,
         local_day=local_day,
     )

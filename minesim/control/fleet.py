@@ -97,5 +97,6 @@ def fleet_curves(cohorts: Sequence[CohortSpec], *, has_throttle: bool = True) ->
         ),
         preset_last=np.array([len(row) - 1.0 for row in presets]),
         net_revenue_factor=np.full(len(units), factor),
+        offset=np.arange(len(units)) * max(len(row) for row in presets),
         has_throttle=has_throttle,
     )

@@ -11,12 +11,15 @@ from functools import cache
 import numpy as np
 
 from minesim.arrays import Array, Namespace
-from minesim.control.actuate import FleetCurves, command_power_w
+from minesim.control.actuate import FleetCurves
 from minesim.control.channels import Channel, ObservationSchema
 from minesim.control.envelope import ControlHistory
 from minesim.control.market import MARKET_CHANNELS
 from minesim.control.meter import MeterState
 from minesim.control.telemetry import Telemetry
+
+FAULT_AGE_S = 900.0
+"""A reading older than this is shown as a fault."""
 
 SITE_CHANNELS: tuple[Channel, ...] = (
     Channel("site_power_frac", 0.0, 2.0),
@@ -75,7 +78,6 @@ def observe(
     market: Array,
     interval_elapsed_s: Array,
     curves: FleetCurves,
-    cohort: Array,
     scaling: tuple[Array, Array, Array],
     *,
     xp: Namespace,
@@ -89,7 +91,6 @@ def observe(
         market: encoded market features, (B, C) float32.
         interval_elapsed_s: time since the running demand interval began, s, (B,); 0 at its first moment.
         curves: the fleet.
-        cohort: ``arange(M)`` as integers.
         scaling: from :func:`telemetry_scaling`, in the dtype of the telemetry.
         xp: namespace of the arrays.
 
@@ -110,8 +111,8 @@ def observe(
         ],
         -1,
     )
-    level = command_power_w(history.command, curves, cohort, xp=xp) / curves.power_rated_w
-    fault = xp.where(telemetry.age_s > 900.0, 1.0, 0.0 * level)
+    level = history.command_w / curves.power_rated_w
+    fault = xp.where(telemetry.age_s > FAULT_AGE_S, 1.0, 0.0 * level)
     own = xp.concat(
         [
             site,

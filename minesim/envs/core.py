@@ -23,7 +23,7 @@ from minesim.errors import ActionError, ParamsError, ScenarioError, explain, nea
 from minesim.physics.firmware import FirmwareCommand
 from minesim.scenario import Scenario, TraceTable, compile_table, scenario
 from minesim.settlement import Money, SettlementRow, settle
-from minesim.site import Exogenous, SiteParams, SiteState, initial_state, measure, state_where, transition
+from minesim.site import Exogenous, SiteParams, SiteState, initial_state, measure, prepare, state_where, transition
 from minesim.site_spec import SiteSpec, build_site, site_spec
 from minesim.tasks.hashrate import HashrateTask, constraint_cost, reward_scale_usd, reward_terms
 
@@ -199,7 +199,8 @@ class SiteCore:
         like = np.zeros(1) if like is None else like
         self._like = like
         self.xp: Namespace = namespace_of(like)
-        self.params = world.params.to(like)
+        self.site = prepare(world.params, num_envs, world.config.dt_ctrl_s, like)
+        self.curves = self.site.params.curves
         cohorts = world.cohorts
         self.schema = observe.schema(cohorts)
         self.scale_usd = reward_scale_usd(world.params.curves, world.config.dt_ctrl_s)
@@ -274,11 +275,11 @@ class SiteCore:
                 self.start_row[b], self._noise_seed[b] = draw.start_row, draw.noise_seed
                 self.step_count[b] = 0
                 self._episode[b] += 1
-        shape = (self.num_envs, self.world.cohorts, self.params.miners.board_present.shape[-1])
-        leak, bias = np.ones(shape), np.zeros(shape[:2])
+        shape = self.world.params.miners.board_present.shape
+        leak, bias = np.ones((shape[0], self.num_envs, shape[1])), np.zeros((self.num_envs, shape[1]))
         for b, draw in enumerate(drawn):
             if draw is not None:
-                leak[b], bias[b] = draw.silicon_leak, draw.power_bias
+                leak[:, b], bias[b] = draw.silicon_leak, draw.power_bias
         fresh = self._fresh(self._state_array(leak), self._state_array(bias), options)
         if every:
             self.state, self.history, self.meter, self.telemetry, self._power_before_w = fresh
@@ -308,21 +309,22 @@ class SiteCore:
         row = self._settle[self._integers(self.start_row)]
         amb = xp.cast(row[:, self._columns["temp_amb_c"]], self._like)
         ones = xp.ones_like(bias)
-        preset = self.params.curves.preset_last * ones
-        state = initial_state(self.params, amb, leak, bias, running=running, preset=preset)
+        preset = self.curves.preset_last * ones
+        state = initial_state(self.site, amb, leak, bias, running=running, preset=preset)
         command = FirmwareCommand(run=ones * running, preset=preset, throttle=ones)
-        window = max(1, round(300.0 / self.world.config.dt_ctrl_s))
+        earlier = round(300.0 / self.world.config.dt_ctrl_s) - 1
         local_day = row[:, self._columns["local_day"]]
+        power_w = command_power_w(command, self.curves, xp=xp)
         history = ControlHistory(
             command=command,
+            command_w=power_w,
             since_up_s=LONG_AGO_S * ones,
             since_write_s=LONG_AGO_S * ones,
             stops_today=0.0 * ones,
-            up_window_w=xp.stack([0.0 * ones[:, 0]] * window, -1),
+            up_window_w=xp.broadcast(0.0 * ones[:, :1], (self.num_envs, max(earlier, 0))),
             local_day=local_day,
         )
-        power_w = command_power_w(command, self.params.curves, self.params.cohort, xp=xp)
-        site_w = xp.sum(self.params.curves.count * power_w, axis=-1)
+        site_w = xp.sum(self.curves.count * power_w, axis=-1)
         power_kw = xp.cast(site_w, row) * 1e-3
         rated_kw = self.world.params.curves.power_rated_site_w * 1e-3
         # A site that ran before has its month's peak behind it; in the first day of a month nothing is booked yet.
@@ -331,12 +333,12 @@ class SiteCore:
         given = options.get("month_peak_frac")
         peak_kw = default_kw if given is None else default_kw * 0.0 + float(given) * rated_kw
         meter = initial_meter(power_kw, peak_kw, row[:, self._columns["billing_month"]], xp=xp)
-        hot = xp.max(state.temp_chip_c, axis=-1)
+        hot = xp.max(state.temp_chip_c, axis=0)
         telemetry = Telemetry(
-            hashrate_ths=self.params.curves.hashrate_rated_ths * ones * running,
+            hashrate_ths=self.curves.hashrate_rated_ths * ones * running,
             power_w=power_w,
             temp_chip_c=xp.round(hot),
-            temp_board_c=xp.round(xp.max(state.temp_sink_c, axis=-1)),
+            temp_board_c=xp.round(xp.max(state.temp_sink_c, axis=0)),
             fan_duty=xp.exp(state.log_duty),
             hashing=ones * running,
             age_s=0.0 * ones,
@@ -360,8 +362,7 @@ class SiteCore:
             self.meter,
             self._market[self._integers(self.row_now())],
             elapsed_s,
-            self.params.curves,
-            self.params.cohort,
+            self.curves,
             self._scaling,
             xp=self.xp,
         )
@@ -378,7 +379,7 @@ class SiteCore:
         xp, world = self.xp, self.world
         action = self._checked(action)
         cohorts, dt_s = world.cohorts, world.config.dt_ctrl_s
-        curves, cohort = self.params.curves, self.params.cohort
+        curves = self.curves
         row_index = self.row_now()
         phase = self.step_count % world.steps_per_row
         row = self._settle[self._integers(row_index)]
@@ -386,11 +387,13 @@ class SiteCore:
 
         # --- control
         before = self.history.command
-        request = actuate(action[:, :cohorts], before, curves, cohort, xp=xp)
-        command, reason = envelope.apply_envelope(
-            request, self.telemetry, self.history, world.limits, curves, cohort, dt_s, xp=xp
+        request, request_w = actuate(action[:, :cohorts], before, curves, xp=xp)
+        command, command_w, reason = envelope.apply_envelope(
+            request, request_w, self.telemetry, self.history, world.limits, curves, dt_s, xp=xp
         )
-        self.history = envelope.advance_history(self.history, command, column["local_day"], curves, cohort, dt_s, xp=xp)
+        self.history = envelope.advance_history(
+            self.history, command, command_w, column["local_day"], curves, dt_s, xp=xp
+        )
 
         # --- twin
         draws = xp.cast(
@@ -406,7 +409,7 @@ class SiteCore:
             u_restart=draws[:, :cohorts],
         )
         stopped_w = xp.sum(curves.count * before.run * (1.0 - command.run) * self.telemetry.power_w, axis=-1)
-        self.state, outcome = transition(self.state, command, exog, self.params, dt_s)
+        self.state, outcome = transition(self.state, command, exog, self.site)
         fault = xp.where(draws[:, 2 * cohorts :] < world.difficulty.fault_rate, 1.0, 0.0)
         reading = measure(self.state, outcome, draws[:, cohorts : 2 * cohorts], fault, 0.0)
         if world.difficulty.fault_rate > 0.0:
@@ -466,7 +469,7 @@ class SiteCore:
             "energy_kwh": outcome.power_site_w * (1e-3 * dt_h),
             "power_site_kw": outcome.power_site_w * 1e-3,
             "power_cooling_kw": outcome.power_cooling_w * 1e-3,
-            "hashrate_ths": xp.sum(self.params.curves.count * outcome.hashrate_ths, axis=-1),
+            "hashrate_ths": xp.sum(self.curves.count * outcome.hashrate_ths, axis=-1),
             "temp_chip_max_c": xp.max(outcome.temp_chip_max_c, axis=-1),
             "temp_intake_c": outcome.temp_intake_c,
             "temp_amb_c": column["temp_amb_c"],
@@ -545,5 +548,5 @@ def draw_episode(world: World, rng: np.random.Generator, start: Any, split: str 
         start_row=row,
         noise_seed=int(rng.integers(0, 2**32)),
         silicon_leak=np.exp(level.silicon_sd * rng.standard_normal(shape) - 0.5 * level.silicon_sd**2),
-        power_bias=level.power_bias * rng.uniform(-1.0, 1.0, shape[0]),
+        power_bias=level.power_bias * rng.uniform(-1.0, 1.0, shape[1]),
     )

@@ -1,12 +1,14 @@
 """Chip and heatsink of a hashboard as a two-node network in an air stream.
 
 The two nodes are advanced by backward Euler. The intake temperature enters linearly, so the room can be solved for all
-miners at once: :func:`sink_terms` prepares the elimination, the room gives the intake temperature, and
-:func:`node_temps` finishes the step. Energy is conserved exactly by construction:
+miners at once: :func:`sink_source_w` prepares the elimination, the room gives the intake temperature, and
+:func:`node_temps_c` finishes the step. Energy is conserved exactly by construction:
 power in = heat stored in the two nodes + heat to the air.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from minesim.arrays import Array, Namespace
 
@@ -43,65 +45,72 @@ def ntu_at_flow(ntu_ref: Array, log_flow_ratio: Array, exponent: float, *, xp: N
     return ntu_ref * xp.exp((exponent - 1.0) * log_flow_ratio)
 
 
-def sink_terms(
-    temp_chip_c: Array,
-    temp_sink_c: Array,
-    power_w: Array,
-    chip_capacity_rate: Array,
-    sink_capacity_rate: Array,
-    chip_share: Array,
-) -> Array:
-    """Right-hand side of the heatsink equation after elimination of the chip node.
+class BoardNetwork(NamedTuple):
+    """Constants of the two-node network for one length of sub-step; any shape that broadcasts with the boards.
+
+    Attributes:
+        chip_rate, sink_rate: heat capacities over the sub-step, W/K.
+        chip_share: ``g / (chip_rate + g)`` with g the chip-to-sink conductance.
+        chip_inverse: ``1 / (chip_rate + g)``, K/W.
+        sink_diagonal: diagonal of the sink equation without the air side, W/K.
+    """
+
+    chip_rate: Array
+    sink_rate: Array
+    chip_share: Array
+    chip_inverse: Array
+    sink_diagonal: Array
+
+
+def board_network(chip_j_per_k: Array, sink_j_per_k: Array, chip_sink_w_per_k: Array, dt_s: float) -> BoardNetwork:
+    """Prepare the network for sub-steps of ``dt_s``.
 
     Args:
-        temp_chip_c, temp_sink_c: node temperatures at the start of the sub-step, degC.
-        power_w: electrical power turned into heat in the chips, W.
-        chip_capacity_rate: chip heat capacity over the sub-step, W/K.
-        sink_capacity_rate: heatsink heat capacity over the sub-step, W/K.
-        chip_share: ``g / (chip_capacity_rate + g)`` with g the chip-to-sink conductance.
+        chip_j_per_k, sink_j_per_k: heat capacities of the two nodes of a board, J/K.
+        chip_sink_w_per_k: conductance between them, W/K.
+        dt_s: sub-step, s.
+    """
+    chip_rate, sink_rate = chip_j_per_k / dt_s, sink_j_per_k / dt_s
+    inverse = 1.0 / (chip_rate + chip_sink_w_per_k)
+    share = chip_sink_w_per_k * inverse
+    return BoardNetwork(chip_rate, sink_rate, share, inverse, sink_rate + share * chip_rate)
+
+
+def sink_source_w(temp_chip_c: Array, temp_sink_c: Array, power_w: Array, network: BoardNetwork) -> tuple[Array, Array]:
+    """Right-hand sides of the chip equation and of the sink equation after elimination of the chip.
+
+    Args:
+        temp_chip_c, temp_sink_c: nodes at the start of the sub-step, degC.
+        power_w: electrical power turned into heat in the board's chips, W.
+        network: constants.
 
     Returns:
-        Source of the sink equation, W.
+        Chip and sink source, W.
     """
-    return sink_capacity_rate * temp_sink_c + chip_share * (chip_capacity_rate * temp_chip_c + power_w)
+    chip_source = network.chip_rate * temp_chip_c + power_w
+    return chip_source, network.sink_rate * temp_sink_c + network.chip_share * chip_source
 
 
-def node_temps(
-    source_w: Array,
-    temp_chip_c: Array,
-    power_w: Array,
-    temp_intake_c: Array,
-    ua_w_per_k: Array,
-    sink_diagonal: Array,
-    chip_capacity_rate: Array,
-    conductance_w_per_k: Array,
-    chip_diagonal: Array,
+def node_temps_c(
+    chip_source_w: Array, sink_source_w: Array, air_w: Array, sink_diagonal: Array, network: BoardNetwork
 ) -> tuple[Array, Array]:
     """Finish the backward Euler step once the intake temperature is known.
 
     Args:
-        source_w: from :func:`sink_terms`.
-        temp_chip_c: chip temperature at the start, degC.
-        power_w: chip heat, W.
-        temp_intake_c: air at the miner's intake at the end of the sub-step, degC.
-        ua_w_per_k: sink-to-intake conductance, W/K.
-        sink_diagonal: diagonal of the sink equation without ``ua``, W/K.
-        chip_capacity_rate: chip heat capacity over the sub-step, W/K.
-        conductance_w_per_k: chip-to-sink conductance, W/K.
-        chip_diagonal: ``chip_capacity_rate + conductance``, W/K.
+        chip_source_w, sink_source_w: from :func:`sink_source_w`.
+        air_w: sink-to-intake conductance times intake temperature, W.
+        sink_diagonal: the network's diagonal plus that conductance, W/K.
+        network: constants.
 
     Returns:
         New chip and sink temperatures, degC.
     """
-    temp_sink_new_c = (source_w + ua_w_per_k * temp_intake_c) / (sink_diagonal + ua_w_per_k)
-    temp_chip_new_c = (chip_capacity_rate * temp_chip_c + power_w + conductance_w_per_k * temp_sink_new_c) / (
-        chip_diagonal
-    )
-    return temp_chip_new_c, temp_sink_new_c
+    temp_sink_c = (sink_source_w + air_w) / sink_diagonal
+    return network.chip_inverse * chip_source_w + network.chip_share * temp_sink_c, temp_sink_c
 
 
 def board_sensor_temps_c(temp_sink_c: Array, air_rise_k: Array) -> tuple[Array, Array]:
-    """What the board's inlet- and outlet-side sensors read.
+    """What a board's inlet- and outlet-side sensors read.
 
     The board follows the air: its mean is the sink's temperature and it rises along the stream as the air does.
 
@@ -112,5 +121,5 @@ def board_sensor_temps_c(temp_sink_c: Array, air_rise_k: Array) -> tuple[Array, 
     Returns:
         Inlet-side and outlet-side board temperature, degC.
     """
-    half = 0.5 * air_rise_k
-    return temp_sink_c - half, temp_sink_c + half
+    half_k = 0.5 * air_rise_k
+    return temp_sink_c - half_k, temp_sink_c + half_k

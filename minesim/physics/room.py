@@ -30,18 +30,18 @@ def recirculated_share(flow_room: Array, flow_miner: Array, share_min: float, *,
 
 
 class RoomTerms(NamedTuple):
-    """What stays fixed over a control step; shapes (B,) or scalars, conductances in W/K."""
+    """What stays fixed over a control step, (B,) each; names as in :func:`room_terms`, the rest are products."""
 
     vent_w_per_k: Array
-    recirculation: Array
     temp_supply_c: Array
-    temp_amb_c: Array
-    wall_w_per_k: Array
-    envelope_w_per_k: Array
-    wall_capacity_rate: Array
-    wall_diagonal: Array
-    constant_w: Array
-    diagonal_w_per_k: Array
+    recirculation: Array
+    fresh_c: Array
+    hot_constant_w: Array
+    hot_per_wall: Array
+    hot_diagonal: Array
+    wall_constant_c: Array
+    wall_per_wall: Array
+    wall_per_hot: Array
 
 
 def room_terms(
@@ -53,7 +53,7 @@ def room_terms(
     envelope_w_per_k: Array,
     wall_capacity_rate: Array,
 ) -> RoomTerms:
-    """Prepare the air equation for a control step.
+    """Prepare the air equation for a control step; all (B,), conductances in W/K.
 
     Args:
         vent_w_per_k: heat capacity rate of the exchanged air.
@@ -67,18 +67,21 @@ def room_terms(
     Returns:
         Terms for :func:`solve_air`.
     """
-    wall_diagonal = wall_capacity_rate + wall_w_per_k + envelope_w_per_k
+    inverse = 1.0 / (wall_capacity_rate + wall_w_per_k + envelope_w_per_k)
+    wall_per_hot = wall_w_per_k * inverse
+    wall_constant_c = envelope_w_per_k * inverse * temp_amb_c
+    wall_per_wall = wall_capacity_rate * inverse
     return RoomTerms(
         vent_w_per_k=vent_w_per_k,
-        recirculation=recirculation,
         temp_supply_c=temp_supply_c,
-        temp_amb_c=temp_amb_c,
-        wall_w_per_k=wall_w_per_k,
-        envelope_w_per_k=envelope_w_per_k,
-        wall_capacity_rate=wall_capacity_rate,
-        wall_diagonal=wall_diagonal,
-        constant_w=vent_w_per_k * temp_supply_c + wall_w_per_k * envelope_w_per_k / wall_diagonal * temp_amb_c,
-        diagonal_w_per_k=vent_w_per_k + wall_w_per_k - wall_w_per_k * wall_w_per_k / wall_diagonal,
+        recirculation=recirculation,
+        fresh_c=(1.0 - recirculation) * temp_supply_c,
+        hot_constant_w=vent_w_per_k * temp_supply_c + wall_w_per_k * wall_constant_c,
+        hot_per_wall=wall_w_per_k * wall_per_wall,
+        hot_diagonal=vent_w_per_k + wall_w_per_k - wall_w_per_k * wall_per_hot,
+        wall_constant_c=wall_constant_c,
+        wall_per_wall=wall_per_wall,
+        wall_per_hot=wall_per_hot,
     )
 
 
@@ -87,7 +90,9 @@ def solve_air(
 ) -> tuple[Array, Array, Array]:
     """Solve hot air, intake air and structure for one sub-step (backward Euler, exact balance).
 
-    The miners give ``heat_w - heat_slope_w_per_k * intake`` to the air.
+    The miners give ``heat_w - heat_slope_w_per_k * intake`` to the air. The hot zone's balance is
+    ``vent (hot - supply) + wall (hot - structure) = heat``, the structure's
+    ``capacity (new - old) = wall (hot - new) - envelope (new - outdoors)``.
 
     Args:
         terms: from :func:`room_terms`.
@@ -98,18 +103,7 @@ def solve_air(
     Returns:
         Hot air, intake air and structure temperature at the end, degC, (B,).
     """
-    fresh = (1.0 - terms.recirculation) * terms.temp_supply_c
-    right = (
-        terms.constant_w
-        + heat_w
-        - heat_slope_w_per_k * fresh
-        + terms.wall_w_per_k * terms.wall_capacity_rate / terms.wall_diagonal * temp_wall_c
-    )
-    temp_hot_c = right / (terms.diagonal_w_per_k + heat_slope_w_per_k * terms.recirculation)
-    temp_intake_c = fresh + terms.recirculation * temp_hot_c
-    temp_wall_new_c = (
-        terms.wall_capacity_rate * temp_wall_c
-        + terms.wall_w_per_k * temp_hot_c
-        + terms.envelope_w_per_k * terms.temp_amb_c
-    ) / terms.wall_diagonal
-    return temp_hot_c, temp_intake_c, temp_wall_new_c
+    right = terms.hot_constant_w + terms.hot_per_wall * temp_wall_c + heat_w - heat_slope_w_per_k * terms.fresh_c
+    temp_hot_c = right / (terms.hot_diagonal + heat_slope_w_per_k * terms.recirculation)
+    temp_wall_new_c = terms.wall_constant_c + terms.wall_per_wall * temp_wall_c + terms.wall_per_hot * temp_hot_c
+    return temp_hot_c, terms.fresh_c + terms.recirculation * temp_hot_c, temp_wall_new_c
