@@ -58,11 +58,12 @@ POINTS_FOR_ERRORS = 5
 EXTEND_BELOW = 0.75
 """An effective rail keeps its first slope down to this share of the table's lowest frequency, and is level below."""
 
-UNCERTAINTY_TABLE, UNCERTAINTY_NAMEPLATE, UNCERTAINTY_OTHER_MAKER = 0.04, 0.10, 0.15
+UNCERTAINTY_TABLE, UNCERTAINTY_NAMEPLATE, UNCERTAINTY_OTHER_MAKER = 0.05, 0.10, 0.15
 """Relative standard uncertainty against a wall meter; assumed. Nameplates allow 5 % in power, and firmware watts are
-estimates. For a table the worst fit error and half the gap to the nameplate are added in squares, and"""
-UNCERTAINTY_FEW_POINTS = 0.04
-"""where it has fewer than ``POINTS_FOR_LEAKAGE`` points."""
+estimates. To a table's, the worst fit error, half the gap to the nameplate and half the median gap to the model's other
+published points are added in squares; to a nameplate's, the uncertainty of the model that it borrows from."""
+UNCERTAINTY_FEW_POINTS = 0.08
+"""Added in squares for a table with fewer than ``POINTS_FOR_LEAKAGE`` points, and for a range that is borrowed."""
 
 
 @dataclass(frozen=True)
@@ -448,7 +449,26 @@ def _borrow(frame: _Frame, donor: Electrical) -> Electrical:
     reach = np.array([donor.freq_min_mhz, donor.freq_max_mhz]) * freq
     fitted = _assemble(frame, "nameplate", hashrate_ths / stock, float(c), float(g), rail, reach, stock)
     other = frame.chip["chip"] == "other"
-    return dataclasses.replace(fitted, uncertainty_power=UNCERTAINTY_OTHER_MAKER if other else UNCERTAINTY_NAMEPLATE)
+    shape = UNCERTAINTY_OTHER_MAKER if other else UNCERTAINTY_NAMEPLATE
+    return dataclasses.replace(fitted, uncertainty_power=math.hypot(shape, donor.uncertainty_power))
+
+
+def _doubt(fitted: Electrical, table: Table) -> Electrical:
+    """The fitted model, less certain where the model's other published points disagree with its table."""
+    title = table.points[0].model
+    gaps = []
+    for point in load_presets():
+        freq_mhz = point.hashrate_ths / (fitted.chips * fitted.ths_per_mhz_chip)
+        if (
+            point.model == title
+            and point not in table.points
+            and fitted.freq_min_mhz <= freq_mhz <= fitted.freq_max_mhz
+        ):
+            gaps.append(abs(float(fitted.power_w(freq_mhz)) / point.power_w - 1))
+    if not gaps:
+        return fitted
+    uncertainty = math.hypot(fitted.uncertainty_power, 0.5 * float(np.median(gaps)))
+    return dataclasses.replace(fitted, uncertainty_power=uncertainty)
 
 
 def _widen(fitted: Electrical, donor: Electrical) -> Electrical:
@@ -498,15 +518,21 @@ def _provenance(fitted: Electrical, frame: _Frame, table: Table | None, donor: s
         "chips_per_board": _counts_source(frame),
         "ths_per_mhz_chip": _hashrate_source(frame, table),
         "c_w_per_mhz_v2": curve,
-        "g_w_per_v2": _kind_of(frame.chip["leak_source"]),
+        "g_w_per_v2": _leak_source(frame),
         "beta_per_k": _growth_source(frame),
-        "temp_ref_c": ("assumed", "firmware estimates chip = board + 15 C and targets 50 to 55 C boards"),
-        "power_ctrl_w": ("assumed", "control board"),
+        "temp_ref_c": (
+            "assumed",
+            f"{TEMP_REF_C:g} C at the published watts (firmware targets boards of 50 to 55 C, chips 15 K hotter)",
+        ),
+        "power_ctrl_w": ("assumed", f"{POWER_CTRL_W:g} W"),
         "fan_power_max_w": fans if fitted.fan_count else ("published", "no fans"),
-        "fan_duty_ref": ("assumed", "duty at which the watts were taken"),
-        "psu_eta_rated": _kind_of(frame.supply["source"]),
+        "fan_duty_ref": ("assumed", f"{FAN_DUTY_REF:g} at the published watts"),
+        "psu_eta_rated": _kind_of(frame.supply["eta_source"]),
         "rail_volt_v": rail,
-        "volt_guard_rel": ("assumed", "margin of a tuned rail over the onset of hardware errors"),
+        "volt_guard_rel": (
+            "assumed",
+            f"{100 * VOLT_GUARD_REL:g} % margin of a tuned rail over the onset of hardware errors",
+        ),
         "freq_range": reach,
     }
     return tuple(Provenance(parameter, *entry) for parameter, entry in entries.items())
@@ -528,7 +554,15 @@ def _hashrate_source(frame: _Frame, table: Table | None) -> tuple[str, str]:
         return "fitted", f"{table.name}, {len(table.points)} points"
     if table is None and frame.hardware["freq_stock_mhz"]:
         return "assumed", f"nameplate hashrate at the stock frequency ({frame.hardware['source']})"
-    return _kind_of(frame.chip["hashrate_source"], "measured")
+    source = frame.chip["hashrate_source"]
+    return _kind_of(source, "measured" if "live" in source else "published")
+
+
+def _leak_source(frame: _Frame) -> tuple[str, str]:
+    source, fitted_on = frame.chip["leak_source"], frame.chip["leak_model"]
+    if not fitted_on:
+        return "assumed", source
+    return ("fitted", source) if fitted_on == frame.unit.name else ("borrowed", f"{fitted_on}: {source}")
 
 
 def _growth_source(frame: _Frame) -> tuple[str, str]:
@@ -561,6 +595,7 @@ def _fit(name: str, table_name: str | None, leak: LeakConstants) -> Electrical:
     elif chosen is not None:
         fitted = _fit_table(chosen, frame)
         donor_name = frame.hardware["donor"]
+        fitted = _doubt(fitted, chosen)
         if donor_name:
             fitted = _widen(fitted, _fit(donor_name, None, leak))
         return dataclasses.replace(fitted, provenance=_provenance(fitted, frame, chosen, donor_name))
