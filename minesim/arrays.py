@@ -56,8 +56,11 @@ class Namespace:
     zeros_like: Callable[[Array], Array]
     ones_like: Callable[[Array], Array]
     isfinite: Callable[[Array], Array]
+    maybe_any: Callable[[Array], bool]
+    """False only where surely no entry is true, so that work for nothing can be skipped: numpy looks, torch always
+    says True (looking would stop the device)."""
     cast: Callable[[Array, Array], Array]
-    """``cast(x, like)``: x with the dtype (and device) of ``like``."""
+    """``cast(x, like)``: x with the dtype of ``like``; a mask becomes ones and zeros."""
     int64: Callable[[Array], Array]
     asarray: Callable[..., Array]
     """``asarray(x, like=a)``: anything as an array with the dtype and device of ``a``."""
@@ -103,6 +106,7 @@ NUMPY = Namespace(
     zeros_like=np.zeros_like,
     ones_like=np.ones_like,
     isfinite=np.isfinite,
+    maybe_any=lambda x: bool(np.logical_or.reduce(x, axis=None)),
     cast=lambda x, like: x.astype(like.dtype, copy=False),
     int64=lambda x: x.astype(np.int64),
     asarray=_np_asarray,
@@ -169,6 +173,7 @@ def torch_namespace() -> Namespace:
         zeros_like=torch.zeros_like,
         ones_like=torch.ones_like,
         isfinite=torch.isfinite,
+        maybe_any=lambda x: True,
         cast=lambda x, like: x.to(like.dtype),
         int64=lambda x: x.to(torch.int64),
         asarray=lambda x, like: torch.as_tensor(x, dtype=like.dtype, device=like.device),

@@ -16,7 +16,7 @@ import numpy as np
 
 from minesim.arrays import Array, Namespace, namespace_of
 from minesim.control.actuate import FleetCurves, convert
-from minesim.control.telemetry import Telemetry
+from minesim.control.telemetry import MINER_READINGS, NO_ANSWER_AGE_S, Telemetry
 from minesim.physics import asic, fan, firmware, heatsink, psychrometrics, room, wear
 from minesim.physics.firmware import FirmwareCommand, FirmwareParams, FirmwareState
 from minesim.physics.heatsink import BoardNetwork
@@ -142,6 +142,10 @@ class SiteParams:
     """A stopped miner; LuxOS states about 25 W asleep with the control board on."""
 
 
+BOARD_CONSTANTS = ("beta_per_k", "temp_ref_c", "chip_j_per_k", "sink_j_per_k", "chip_sink_w_per_k")
+"""Laid out per board, because an operation on equal shapes costs half of one that broadcasts."""
+
+
 @dataclass(frozen=True)
 class PreparedSite:
     """A site laid out for B sites and one control step: all that need not be computed again in a step.
@@ -155,6 +159,7 @@ class PreparedSite:
         network: thermal network of a board, (B, M).
         dyn_w, leak_w, hashrate_ths: flat preset tables, (M P,).
         offset: first entry of each cohort in the flat tables, (M,) integers.
+        log_duty_min: logarithm of the lowest duty while hashing, (B, M).
         sub_index: 0, 1, ... as floats, (S, 1, 1).
     """
 
@@ -170,6 +175,7 @@ class PreparedSite:
     leak_w: Array
     hashrate_ths: Array
     offset: Array
+    log_duty_min: Array
     sub_index: Array
 
 
@@ -184,12 +190,15 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> Prep
     """
     xp = namespace_of(like)
     cohorts, presets = params.curves.preset_power_w.shape
+    boards = params.miners.board_present.shape[0]
     spread: dict[str, Array] = {}
     for name, value in convert(params.miners, like).items():
-        if value.ndim == 1:
+        if name == "board_present":
+            spread[name] = xp.broadcast(value[:, None, :], (boards, num_envs, cohorts))
+        elif name in BOARD_CONSTANTS:
+            spread[name] = xp.broadcast(value, (boards, num_envs, cohorts))
+        elif value.ndim == 1:
             spread[name] = xp.broadcast(value, (num_envs, cohorts))
-        elif name == "board_present":
-            spread[name] = xp.broadcast(value[:, None, :], (value.shape[0], num_envs, cohorts))
         else:
             spread[name] = value
     miners = MinerArrays(**spread)
@@ -208,6 +217,7 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> Prep
         leak_w=miners.board_leak_w.reshape(-1),
         hashrate_ths=curves.preset_hashrate_ths.reshape(-1),
         offset=xp.int64(xp.asarray(np.arange(cohorts) * presets, like=like)),
+        log_duty_min=math.log(params.firmware.fan_duty_min) * (1.0 - miners.liquid),
         sub_index=xp.asarray(np.arange(float(params.sub_steps)).reshape(-1, 1, 1), like=like),
     )
 
@@ -319,7 +329,7 @@ def transition(
     share_up, failed_usd = _restarts(state, started, board_start_c, exog, site, xp=xp)
     running = fw_state.running
     active = hashing * throttle
-    rail = xp.where(hashing > 0.0, 1.0, 0.0 * hashing)
+    rail = xp.cast(hashing > 0.0, hashing)
 
     # --- electrical: the preset that runs
     entry = site.offset + xp.int64(firmware.effective_preset(fw_state))
@@ -334,9 +344,10 @@ def transition(
     density = psychrometrics.density_air_kg_per_m3(exog.temp_amb_c, exog.pressure_pa)[..., None] * (1.0 / DENSITY_REF)
     density = density + miners.liquid * (1.0 - density)
     flow_full = miners.flow_max_w_per_k * density
-    flow_board = flow_full / site.boards
-    ntu_full = heatsink.ntu_at_flow(miners.ntu_ref, xp.log(density), HA_EXPONENT, xp=xp)
-    duty_low = xp.where(running > 0.0, math.log(fw.fan_duty_min) * (1.0 - miners.liquid), LOG_DUTY_OFF)
+    minus_flow_board = flow_full / -site.boards
+    minus_ntu_full = heatsink.ntu_at_flow(-miners.ntu_ref, xp.log(density), HA_EXPONENT, xp=xp)
+    slope_full = network.sink_diagonal[0] * site.boards
+    duty_low = LOG_DUTY_OFF + running * (site.log_duty_min - LOG_DUTY_OFF)
     duty_high = LOG_DUTY_OFF * (1.0 - running)
     log_duty = xp.minimum(xp.maximum(state.log_duty, duty_low), duty_high)
     air, envelope_w_per_k, cooling_w = _air_terms(log_duty, flow_full, exog, site, xp=xp)
@@ -347,25 +358,22 @@ def transition(
     energy_w, hashes, hot_sum_c, wall_sum_c = 0.0, 0.0, 0.0, 0.0
     hottest: list[Array] = []
     for k in range(params.sub_steps):
-        leak_w = leak_full_w * asic.leakage_growth(temp_chip_c, miners.beta_per_k, miners.temp_ref_c, xp=xp)
-        board_w = leak_w * (rail[k] * alive) + dyn_w[k] * alive
+        growth = asic.leakage_growth(temp_chip_c, miners.beta_per_k, miners.temp_ref_c, xp=xp)
+        board_w = leak_full_w * growth * rail[k] + dyn_w[k]
         if site.padded:
             board_w = board_w * miners.board_present
         dc_w = xp.sum(board_w, axis=0)
         duty = xp.exp(log_duty)
-        ntu = heatsink.ntu_at_flow(ntu_full, log_duty, HA_EXPONENT, xp=xp)
-        ua = heatsink.ua_stream_w_per_k(flow_board * duty, ntu, xp=xp)
-        bypass_w = (
-            constant_w[k]
-            + dc_w * (miners.psu_linear + miners.psu_per_w * dc_w)
-            + fan.fan_power_w(duty, miners.fan_max_w)
-        )
+        minus_ntu = heatsink.ntu_at_flow(minus_ntu_full, log_duty, HA_EXPONENT, xp=xp)
+        ua = heatsink.ua_stream_w_per_k(minus_flow_board * duty, minus_ntu, xp=xp)
+        supply_loss_w = dc_w * (miners.psu_linear + miners.psu_per_w * dc_w)
+        bypass_w = constant_w[k] + supply_loss_w + fan.fan_power_w(duty, miners.fan_max_w)
         chip_source, sink_source = heatsink.sink_source_w(temp_chip_c, temp_sink_c, board_w, network)
         diagonal = network.sink_diagonal + ua
-        share = ua / diagonal
+        share = ua / diagonal[0]
         sources = sink_source * miners.board_present if site.padded else sink_source
         heat_w = share * xp.sum(sources, axis=0)
-        slope = share * network.sink_diagonal * site.boards
+        slope = share * slope_full
         temp_hot_c, temp_intake_c, temp_wall_c = room.solve_air(
             air, xp.sum(count * (heat_w + bypass_w), axis=-1), xp.sum(count * slope, axis=-1), temp_wall_c
         )
@@ -374,12 +382,15 @@ def transition(
         air_rise_k = (heat_w - slope * intake) / (flow_full * duty)
         hottest_c = xp.max(temp_chip_c, axis=0) + 0.5 * air_rise_k
         log_duty = fan.log_duty_step(log_duty, hottest_c, fw.fan_target_c, gain_per_k, duty_low, duty_high, xp=xp)
-        hashes = hashes + active[k] * alive
-        alive = alive * xp.where(hottest_c < fw.temp_trip_c, 1.0, 0.0 * alive)
         hottest.append(hottest_c)
         energy_w = energy_w + (dc_w + bypass_w)
+        hashes = hashes + active[k]
         hot_sum_c = hot_sum_c + temp_hot_c
         wall_sum_c = wall_sum_c + temp_wall_c
+        cool = hottest_c < fw.temp_trip_c
+        if xp.maybe_any(~cool):
+            alive = alive * cool
+            active, rail, dyn_w = active * alive, rail * alive, dyn_w * alive
 
     per_sub = 1.0 / params.sub_steps
     power_w = energy_w * per_sub
@@ -396,8 +407,11 @@ def transition(
     if site.padded:
         stored_j = stored_j * miners.board_present
     wall_j_per_k = params.room.wall_share * params.room.wall_s * _full_flow(flow_full, site, xp=xp)
-    depth_k = xp.maximum(chip_start_c - exog.temp_amb_c[..., None], 0.0)
-    stop_usd = miners.stop_usd * stopped * wear.cycling_damage(depth_k, xp=xp)
+    restart_usd = failed_usd
+    if xp.maybe_any(stopped):
+        depth_k = xp.maximum(chip_start_c - exog.temp_amb_c[..., None], 0.0)
+        stop_usd = miners.stop_usd * stopped * wear.cycling_damage(depth_k, xp=xp)
+        restart_usd = restart_usd + xp.sum(count * stop_usd, axis=-1)
     wear_usd = xp.sum(count * miners.wear_usd_per_h * xp.sum(ageing, axis=0), axis=-1) * (dt / SECONDS_PER_HOUR)
     new = SiteState(
         firmware=firmware.advance(fw_state, command.throttle, alive, site.dt_s, fw, xp=xp),
@@ -424,7 +438,7 @@ def transition(
         heat_stored_j=xp.sum(count * xp.sum(stored_j, axis=0), axis=-1)
         + wall_j_per_k * (temp_wall_c - state.temp_wall_c),
         wear_usd=params.wear.scale * wear_usd,
-        restart_usd=params.wear.scale * (xp.sum(count * stop_usd, axis=-1) + failed_usd),
+        restart_usd=params.wear.scale * restart_usd,
         stops=xp.sum(count * stopped, axis=-1),
         tripped=xp.sum(count * (1.0 - alive) * running, axis=-1),
     )
@@ -440,6 +454,8 @@ def _restarts(
 ) -> tuple[Array, Array]:
     """Share of each cohort that is up after this step's starts, (B, M), and the cost of failures, USD, (B,)."""
     spec, count, failed_usd = site.params.wear, site.count, site.miners.failed_restart_usd
+    if not spec.sample_failures and not xp.maybe_any(started):
+        return state.share_up, xp.zeros_like(state.temp_wall_c)
     chance = started * wear.restart_failure_probability(
         temp_board_c, spec.restart_failure_base, spec.restart_cold_scale_k, 40.0, xp=xp
     )
@@ -467,10 +483,11 @@ def _air_terms(
     vent_max = spec.vent_ratio * full
     supply_c = exog.temp_amb_c
     cooling_w = fan.fan_power_w(vent / vent_max, spec.fan_w_per_w_per_k * vent_max)
-    if spec.pad_effectiveness > 0.0:
+    hot = exog.temp_amb_c > spec.pad_on_c
+    if spec.pad_effectiveness > 0.0 and xp.maybe_any(hot):
         wetbulb_c = psychrometrics.temp_wetbulb_c(exog.temp_amb_c, exog.rel_humidity_pct, xp=xp)
-        wetted = xp.where(exog.temp_amb_c > spec.pad_on_c, 1.0, 0.0 * vent)
-        supply_c = psychrometrics.temp_pad_outlet_c(supply_c, wetbulb_c, spec.pad_effectiveness, wetted)
+        wetted = xp.cast(hot, vent)
+        supply_c = psychrometrics.temp_pad_outlet_c(exog.temp_amb_c, wetbulb_c, spec.pad_effectiveness, wetted)
         cooling_w = cooling_w + wetted * (spec.pad_pump_w_per_w_per_k * vent)
     envelope_w_per_k = spec.envelope_share * full
     terms = room.room_terms(
@@ -495,7 +512,7 @@ def measure(state: SiteState, outcome: Outcome, noise: Array, fault: Array, age_
         state: after the step.
         outcome: of the step.
         noise: uniform in (0, 1): relative noise of the hashrate reading, (B, M).
-        fault: 1 where the miner did not answer in this step, (B, M).
+        fault: true where the miner did not answer in this step, (B, M).
         age_s: age of the reading, s.
 
     Returns:
@@ -505,19 +522,21 @@ def measure(state: SiteState, outcome: Outcome, noise: Array, fault: Array, age_
     half_rise_k = 0.5 * state.air_rise_k
     chip_c = xp.round(xp.max(state.temp_chip_c, axis=0) + half_rise_k)
     board_c = xp.round(xp.max(state.temp_sink_c, axis=0) + half_rise_k)
-    bad = fault > 0.5
-    nan = math.nan
-    return Telemetry(
-        hashrate_ths=xp.where(bad, nan, outcome.hashrate_ths * (0.98 + 0.04 * noise)),
-        power_w=xp.where(bad, nan, outcome.power_w * (1.0 + state.power_bias)),
-        temp_chip_c=xp.where(bad, nan, chip_c),
-        temp_board_c=xp.where(bad, nan, board_c),
-        fan_duty=xp.where(bad, nan, xp.exp(state.log_duty)),
-        hashing=xp.where(bad, nan, outcome.hashing),
-        age_s=xp.where(bad, 1e6, age_s + 0.0 * outcome.hashing),
+    reading = Telemetry(
+        hashrate_ths=outcome.hashrate_ths * (0.98 + 0.04 * noise),
+        power_w=outcome.power_w * (1.0 + state.power_bias),
+        temp_chip_c=chip_c,
+        temp_board_c=board_c,
+        fan_duty=xp.exp(state.log_duty),
+        hashing=outcome.hashing,
+        age_s=age_s + xp.zeros_like(chip_c),
         power_site_w=outcome.power_site_w,
         temp_intake_c=outcome.temp_intake_c,
     )
+    if not xp.maybe_any(fault):
+        return reading
+    lost = {name: xp.where(fault, math.nan, getattr(reading, name)) for name in MINER_READINGS}
+    return replace(reading, **lost, age_s=xp.where(fault, NO_ANSWER_AGE_S, reading.age_s))
 
 
 def initial_state(

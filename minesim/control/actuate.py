@@ -132,15 +132,15 @@ def actuate(
     level = target_level(action, current.run, curves.level_min, xp=xp)
     target_w = level * curves.power_rated_w
     stands = level <= 0.0
-    run = xp.where(stands, 0.0, xp.ones_like(level))
+    run = xp.cast(level > 0.0, level)
     slack_w = 1e-3 * curves.power_rated_w
     table = curves.preset_power_w
     if not curves.has_throttle:
-        fitting = xp.sum(xp.where(table <= (target_w + slack_w)[..., None], 1.0, 0.0 * table), axis=-1)
+        fitting = xp.sum(xp.cast(table <= (target_w + slack_w)[..., None], table), axis=-1)
         preset = xp.clip(fitting - 1.0, 0.0, curves.preset_last)
         command = FirmwareCommand(run, xp.where(stands, current.preset, preset), xp.ones_like(run))
         return command, command_power_w(command, curves, xp=xp)
-    below = xp.sum(xp.where(table < (target_w - slack_w)[..., None], 1.0, 0.0 * table), axis=-1)
+    below = xp.sum(xp.cast(table < (target_w - slack_w)[..., None], table), axis=-1)
     kept_w = curves.at_preset(table, current.preset, xp=xp)
     kept_fixed_w = curves.at_preset(curves.preset_fixed_w, current.preset, xp=xp)
     deepest_w = kept_fixed_w + THROTTLE_PREFERRED_MIN * (kept_w - kept_fixed_w)
@@ -148,6 +148,5 @@ def actuate(
     preset = xp.where(keep, current.preset, xp.minimum(below, curves.preset_last))
     full_w = curves.at_preset(table, preset, xp=xp)
     fixed_w = curves.at_preset(curves.preset_fixed_w, preset, xp=xp)
-    throttle = xp.clip((target_w - fixed_w) / (full_w - fixed_w), THROTTLE_MIN, 1.0)
-    throttle = xp.where(stands, 1.0, throttle)
+    throttle = xp.where(stands, 1.0, xp.clip((target_w - fixed_w) / (full_w - fixed_w), THROTTLE_MIN, 1.0))
     return FirmwareCommand(run, preset, throttle), run * (fixed_w + throttle * (full_w - fixed_w))

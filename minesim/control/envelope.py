@@ -152,25 +152,27 @@ def apply_envelope(
     changed = False
     if math.isfinite(bounds.stops_per_day):
         exhausted = (current.run > request.run) & (history.stops_today >= bounds.stops_per_day)
-        request = FirmwareCommand(
-            run=xp.where(exhausted, 1.0, request.run),
-            preset=xp.where(exhausted, 0.0, request.preset),
-            throttle=xp.where(exhausted, 1.0, request.throttle),
-        )
-        reason = xp.where(exhausted, float(Reason.STOP_BUDGET), reason)
-        changed = True
+        if xp.maybe_any(exhausted):
+            request = FirmwareCommand(
+                run=xp.where(exhausted, 1.0, request.run),
+                preset=xp.where(exhausted, 0.0, request.preset),
+                throttle=xp.where(exhausted, 1.0, request.throttle),
+            )
+            reason = xp.where(exhausted, float(Reason.STOP_BUDGET), reason)
+            changed = True
     hard = None
     if math.isfinite(bounds.temp_chip_soft_c):
         soft = (telemetry.temp_chip_c > bounds.temp_chip_soft_c) | (telemetry.temp_board_c > bounds.temp_board_soft_c)
         hard = (telemetry.temp_chip_c > bounds.temp_chip_hard_c) | (telemetry.temp_board_c > bounds.temp_board_hard_c)
-        lower = xp.minimum(xp.maximum(current.preset - 1.0, 0.0), request.preset)
-        request = FirmwareCommand(
-            run=xp.where(soft, xp.minimum(request.run, current.run), request.run),
-            preset=xp.where(soft, lower, request.preset),
-            throttle=xp.where(soft, xp.minimum(request.throttle, current.throttle), request.throttle),
-        )
-        reason = xp.where(soft, float(Reason.SOFT_TEMP), reason)
-        changed = True
+        if xp.maybe_any(soft):
+            lower = xp.minimum(xp.maximum(current.preset - 1.0, 0.0), request.preset)
+            request = FirmwareCommand(
+                run=xp.where(soft, xp.minimum(request.run, current.run), request.run),
+                preset=xp.where(soft, lower, request.preset),
+                throttle=xp.where(soft, xp.minimum(request.throttle, current.throttle), request.throttle),
+            )
+            reason = xp.where(soft, float(Reason.SOFT_TEMP), reason)
+            changed = True
     if changed:
         request_w = command_power_w(request, curves, xp=xp)
 
@@ -182,7 +184,8 @@ def apply_envelope(
         reason = xp.where(early, xp.maximum(reason, float(Reason.DWELL)), reason)
         hold = hold | early
         rises = rises & ~early
-    if math.isfinite(bounds.ramp_up_per_5min) or math.isfinite(bounds.site_cap_w):
+    bound = math.isfinite(bounds.ramp_up_per_5min) or math.isfinite(bounds.site_cap_w)
+    if bound and xp.maybe_any(rises):
         rise_site_w = xp.where(rises, rise_w, 0.0) * curves.count
         granted, why = _grant_in_turn(rise_site_w, current_w, history, bounds, curves, dt_s, xp=xp)
         refused = rises & ~granted
@@ -195,20 +198,21 @@ def apply_envelope(
     if math.isfinite(bounds.age_max_s):
         # NaN compares false: a failed sensor counts as stale.
         fresh = (telemetry.age_s <= bounds.age_max_s) & (telemetry.temp_chip_c > -1e3) & (telemetry.power_w > -1.0)
-        reason = xp.where(fresh, reason, float(Reason.STALE))
-        hold = hold | ~fresh
-    run = xp.where(hold, current.run, request.run)
-    granted_w = xp.where(hold, current_w, request_w)
-    if hard is not None:
+        if xp.maybe_any(~fresh):
+            reason = xp.where(fresh, reason, float(Reason.STALE))
+            hold = hold | ~fresh
+    if xp.maybe_any(hold):
+        request_w = xp.where(hold, current_w, request_w)
+        request = FirmwareCommand(
+            run=xp.where(hold, current.run, request.run),
+            preset=xp.where(hold, current.preset, request.preset),
+            throttle=xp.where(hold, current.throttle, request.throttle),
+        )
+    if hard is not None and xp.maybe_any(hard):
         reason = xp.where(hard, float(Reason.HARD_TEMP), reason)
-        run = xp.where(hard, 0.0, run)
-        granted_w = xp.where(hard, 0.0, granted_w)
-    command = FirmwareCommand(
-        run=run,
-        preset=xp.where(hold, current.preset, request.preset),
-        throttle=xp.where(hold, current.throttle, request.throttle),
-    )
-    return command, granted_w, reason
+        request_w = xp.where(hard, 0.0, request_w)
+        request = FirmwareCommand(xp.where(hard, 0.0, request.run), request.preset, request.throttle)
+    return request, request_w, reason
 
 
 def _grant_in_turn(

@@ -5,7 +5,7 @@ The twin and a bridge to hardware call the same function, so that what is traine
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -16,7 +16,7 @@ from minesim.control.channels import Channel, ObservationSchema
 from minesim.control.envelope import ControlHistory
 from minesim.control.market import MARKET_CHANNELS
 from minesim.control.meter import MeterState
-from minesim.control.telemetry import Telemetry
+from minesim.control.telemetry import MINER_READINGS, Telemetry
 
 FAULT_AGE_S = 900.0
 """A reading older than this is shown as a fault."""
@@ -64,11 +64,11 @@ def telemetry_scaling(cohorts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def last_good(reading: Telemetry, before: Telemetry, *, xp: Namespace) -> Telemetry:
     """Fill what a sensor did not deliver with its last good value; ages stay, so that a fault remains visible."""
-    filled = {}
-    for field in fields(Telemetry):
-        new, old = getattr(reading, field.name), getattr(before, field.name)
-        filled[field.name] = xp.where(new == new, new, old)
-    return Telemetry(**filled)
+    silent = reading.temp_chip_c != reading.temp_chip_c
+    if not xp.maybe_any(silent):
+        return reading
+    filled = {name: xp.where(silent, getattr(before, name), getattr(reading, name)) for name in MINER_READINGS}
+    return replace(reading, **filled)
 
 
 def observe(
@@ -112,7 +112,7 @@ def observe(
         -1,
     )
     level = history.command_w / curves.power_rated_w
-    fault = xp.where(telemetry.age_s > FAULT_AGE_S, 1.0, 0.0 * level)
+    fault = xp.cast(telemetry.age_s > FAULT_AGE_S, level)
     own = xp.concat(
         [
             site,

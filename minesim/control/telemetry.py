@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 from minesim.arrays import Array
 
+NO_ANSWER_AGE_S = 1e6
+"""Age of a reading that never came."""
+MINER_READINGS = ("hashrate_ths", "power_w", "temp_chip_c", "temp_board_c", "fan_duty", "hashing")
+"""Fields that are missing when a miner does not answer."""
+
 
 @dataclass(frozen=True)
 class Telemetry:

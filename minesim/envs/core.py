@@ -410,11 +410,9 @@ class SiteCore:
         )
         stopped_w = xp.sum(curves.count * before.run * (1.0 - command.run) * self.telemetry.power_w, axis=-1)
         self.state, outcome = transition(self.state, command, exog, self.site)
-        fault = xp.where(draws[:, 2 * cohorts :] < world.difficulty.fault_rate, 1.0, 0.0)
+        fault = draws[:, 2 * cohorts :] < world.difficulty.fault_rate
         reading = measure(self.state, outcome, draws[:, cohorts : 2 * cohorts], fault, 0.0)
-        if world.difficulty.fault_rate > 0.0:
-            reading = observe.last_good(reading, self.telemetry, xp=xp)
-        self.telemetry = reading
+        self.telemetry = observe.last_good(reading, self.telemetry, xp=xp)
 
         # --- money
         share = None

@@ -7,7 +7,7 @@ firmware's: throttling takes about 80 s, changing a preset or restarting costs m
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from minesim.arrays import Array, Namespace
 
@@ -102,27 +102,29 @@ def accept(
         New state, and two 0/1 arrays (B, M): started now, stopped now.
     """
     # The automatic stop ends when the board has cooled; the start that follows waits like any other.
-    recovered = state.tripped * xp.where(temp_board_c < params.temp_resume_c, 1.0, 0.0)
+    recovered = state.tripped * (temp_board_c < params.temp_resume_c)
     tripped = state.tripped - recovered
     started = command.run * (1.0 - state.running)
     stopped = state.running * (1.0 - command.run)
     steps = state.switcher_steps
     if params.switcher_on:
-        hot = xp.where(temp_chip_reported_c > params.switcher_decrease_c, 1.0, 0.0) * state.running
-        cool = xp.where(temp_chip_reported_c < params.switcher_rise_c, 1.0, 0.0)
+        hot = state.running * (temp_chip_reported_c > params.switcher_decrease_c)
+        cool = xp.cast(temp_chip_reported_c < params.switcher_rise_c, steps)
         steps = xp.minimum(xp.maximum(steps + hot - cool, 0.0), command.preset)
     moved = command.preset - steps != state.preset - state.switcher_steps
-    changed = xp.where(moved, 1.0, 0.0) * state.running * command.run
+    changed = command.run * state.running * moved
     restart = xp.maximum(started, recovered * command.run)
     full = -params.ramp_s
-    restart_s = restart * (params.start_delay_s - full) + full
-    changed_s = changed * (params.preset_change_s - full) + full
-    wait_s = xp.maximum(state.wait_s, xp.maximum(restart_s, changed_s))
-    too_cold = (temp_board_c < params.temp_start_min_c) & (wait_s > 0.0)
-    wait_s = xp.where(too_cold, xp.maximum(wait_s, params.start_delay_s), wait_s)
-    new = replace(
-        state, running=command.run, preset=command.preset, switcher_steps=steps, wait_s=wait_s, tripped=tripped
-    )
+    wait_s = state.wait_s
+    if xp.maybe_any(changed + restart):
+        restart_s = restart * (params.start_delay_s - full) + full
+        changed_s = changed * (params.preset_change_s - full) + full
+        wait_s = xp.maximum(wait_s, xp.maximum(restart_s, changed_s))
+    waits = wait_s > 0.0
+    if xp.maybe_any(waits):
+        too_cold = waits & (temp_board_c < params.temp_start_min_c)
+        wait_s = xp.where(too_cold, xp.maximum(wait_s, params.start_delay_s), wait_s)
+    new = FirmwareState(command.run, command.preset, steps, state.throttle, wait_s, tripped)
     return new, started, stopped
 
 
@@ -180,8 +182,10 @@ def advance(
         State at the end of the step.
     """
     left = math.exp(-dt_s / params.throttle_tau_s)
-    return replace(
-        state,
+    return FirmwareState(
+        running=state.running,
+        preset=state.preset,
+        switcher_steps=state.switcher_steps,
         throttle=throttle_set + (state.throttle - throttle_set) * left,
         wait_s=xp.maximum(state.wait_s - dt_s, -params.ramp_s),
         tripped=xp.maximum(state.tripped, (1.0 - alive) * state.running),

@@ -13,12 +13,14 @@ from typing import NamedTuple
 from minesim.arrays import Array, Namespace
 
 
-def ua_stream_w_per_k(capacity_w_per_k: Array, ntu: Array, *, xp: Namespace) -> Array:
+def ua_stream_w_per_k(minus_capacity_w_per_k: Array, minus_ntu: Array, *, xp: Namespace) -> Array:
     """Conductance between a heatsink of one temperature and an air stream, referred to the stream's inlet.
 
+    Both arguments are negative so that a caller's constants can carry the signs.
+
     Args:
-        capacity_w_per_k: heat capacity rate of the stream (mass flow times cp), W/K.
-        ntu: number of transfer units hA / (m cp).
+        minus_capacity_w_per_k: minus the heat capacity rate of the stream (mass flow times cp), W/K.
+        minus_ntu: minus the number of transfer units hA / (m cp).
         xp: namespace of the arrays.
 
     Returns:
@@ -27,7 +29,7 @@ def ua_stream_w_per_k(capacity_w_per_k: Array, ntu: Array, *, xp: Namespace) -> 
     References:
         Effectiveness-NTU method with one isothermal side; Incropera, Fundamentals of Heat and Mass Transfer, ch. 11.
     """
-    return -capacity_w_per_k * xp.expm1(-ntu)
+    return minus_capacity_w_per_k * xp.expm1(minus_ntu)
 
 
 def ntu_at_flow(ntu_ref: Array, log_flow_ratio: Array, exponent: float, *, xp: Namespace) -> Array:
