@@ -110,12 +110,13 @@ def array_hash(*arrays: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def tree_hash(folder: Path, suffixes: Iterable[str] = (".py", ".csv", ".json")) -> str:
-    """SHA-256 of all source and table files below a folder, so that results of other code are told apart."""
+def source_hash(*paths: Path, suffixes: Iterable[str] = (".py", ".csv", ".json")) -> str:
+    """SHA-256 of source and table files, given or below given folders, so that results of other code are told apart."""
     digest = hashlib.sha256()
     wanted = tuple(suffixes)
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in wanted and "__pycache__" not in path.parts:
-            digest.update(str(path.relative_to(folder)).encode())
-            digest.update(path.read_bytes())
+    for root in paths:
+        for path in [root] if root.is_file() else sorted(root.rglob("*")):
+            if path.suffix in wanted and "__pycache__" not in path.parts:
+                digest.update(str(path.relative_to(root.parent)).encode())
+                digest.update(path.read_bytes())
     return digest.hexdigest()
