@@ -92,7 +92,7 @@ def _describe_dataset(title: str, data: xr.Dataset) -> None:
     console = Console()
     table = Table(title=title)
     for heading in ("variable", "unit", "known", "missing", "lowest", "highest"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for name, variable in data.data_vars.items():
         values = variable.to_numpy()
         is_number = values.dtype.kind in "fiu"

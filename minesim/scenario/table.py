@@ -25,7 +25,7 @@ from minesim.economics.tariff import MarketEnergy, settlement_columns
 from minesim.errors import ScenarioError, explain, nearest
 from minesim.scenario.core import Scenario
 from minesim.scenario.markets import btc_height, standard_pressure_pa
-from minesim.scenario.peaks import PeakForecast, forecast_peaks
+from minesim.scenario.peaks import AHEAD_ROWS, PeakForecast, forecast_peaks
 from minesim.scenario.validate import ROW_S
 
 Floats = npt.NDArray[np.float64]
@@ -170,7 +170,7 @@ def compile_table(scenario: Scenario) -> TraceTable:
     pressure = grid.held("pressure_pa", standard_pressure_pa(float(scenario.traces.attrs.get("altitude_m", 0.0))))
     carbon = grid.held("carbon_g_per_kwh", 0.0)
     reserve_price, reserve_call = _reserve(scenario, grid, price)
-    peak = forecast_peaks(scenario, rows, columns) if scenario.tariff.coincident_peak else PeakForecast.none(len(rows))
+    peak = _peak_forecast(scenario, grid, columns)
     columns |= {
         "hash_revenue_usd_per_ths_day": hash_revenue_usd_per_ths_day(subsidy, fees, coin_price, difficulty),
         "reserve_price_usd_per_mw_h": reserve_price,
@@ -254,6 +254,23 @@ def _reserve(scenario: Scenario, grid: _Grid, price: Floats) -> tuple[Floats, Fl
         price, regime=scenario.reserve_regime, rng=np.random.default_rng([scenario.seed, 1]), dt_s=float(ROW_S)
     )
     return drawn.reserve_price_usd_per_mw_h, drawn.reserve_call
+
+
+def _peak_forecast(scenario: Scenario, grid: _Grid, columns: dict[str, Floats]) -> PeakForecast:
+    """Own forecast of charged peaks, or the one that the traces carry, as far as it is known."""
+    rows = grid.rows_utc
+    forecast = forecast_peaks(scenario, rows, local_hour=columns["local_hour"], local_day=columns["local_day"])
+    if scenario.tariff.coincident_peak is None or not grid.has("peak_probability"):
+        return forecast
+    given = KnownSeries(grid.held("peak_probability"), grid.known_end("peak_probability"))
+    at = np.arange(len(rows), dtype=np.int64)
+    largest = given.latest(at)
+    for step in range(1, AHEAD_ROWS):
+        ahead = at + step
+        is_known = ahead < np.minimum(given.known_end, len(rows))
+        values = given.values[np.minimum(ahead, len(rows) - 1)]
+        largest = np.where(is_known, np.maximum(largest, values), largest)
+    return PeakForecast(given.latest(at), largest, forecast.rate_usd_per_kw)
 
 
 def _rows_between(rows: npt.NDArray[np.datetime64], begin: np.datetime64, end: np.datetime64) -> slice:

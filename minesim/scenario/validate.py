@@ -147,7 +147,7 @@ def _variable_faults(traces: xr.Dataset, variable: TraceVariable) -> Iterator[st
     if bad.any():
         at = int(np.flatnonzero(bad)[0])
         row = values[at]
-        worst = float(row[(row < variable.low) | (row > variable.high)][0])
+        worst = float(np.extract((row < variable.low) | (row > variable.high), row)[0])
         yield (
             f"{name} is {worst:g} {variable.units} at {_stamp(time[at])}; allowed: {variable.low:g} to "
             f"{variable.high:g} {variable.units} ({int(bad.sum())} rows in all)"
