@@ -25,11 +25,11 @@ def uniform(seed: Array, step: Array, index: Array) -> Array:
 
     Args:
         seed: int64, shape (B, 1), each in [0, 2^32).
-        step: int64, shape (B, 1): number of the control step.
+        step: int64, shape (..., B, 1): number of the control step.
         index: int64, shape (N,): which draw.
 
     Returns:
-        Floating-point array (B, N) of values (k + 1/2) / 2^24 (24 bits are exact in single precision too).
+        Floating-point array (..., B, N) of values (k + 1/2) / 2^24 (24 bits are exact in single precision too).
     """
     x = _mix((seed & _MASK) ^ 0x9E3779B9)
     x = _mix(x ^ (step & _MASK))

@@ -9,14 +9,16 @@ control step is computed once, before the sub-steps; what is constant over the e
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minesim.arrays import Array, Namespace, namespace_of
 from minesim.control.actuate import FleetCurves, convert
 from minesim.control.telemetry import MINER_READINGS, NO_ANSWER_AGE_S, Telemetry
+from minesim.errors import ParamsError, explain
 from minesim.physics import asic, fan, firmware, heatsink, psychrometrics, room, wear
 from minesim.physics.firmware import FirmwareCommand, FirmwareParams, FirmwareState
 from minesim.physics.heatsink import BoardNetwork
@@ -142,10 +144,6 @@ class SiteParams:
     """A stopped miner; LuxOS states about 25 W asleep with the control board on."""
 
 
-BOARD_CONSTANTS = ("beta_per_k", "temp_ref_c", "chip_j_per_k", "sink_j_per_k", "chip_sink_w_per_k")
-"""Laid out per board, because an operation on equal shapes costs half of one that broadcasts."""
-
-
 @dataclass(frozen=True)
 class PreparedSite:
     """A site laid out for B sites and one control step: all that need not be computed again in a step.
@@ -160,7 +158,11 @@ class PreparedSite:
         dyn_w, leak_w, hashrate_ths: flat preset tables, (M P,).
         offset: first entry of each cohort in the flat tables, (M,) integers.
         log_duty_min: logarithm of the lowest duty while hashing, (B, M).
+        minus_per_board, minus_ntu_ref, sink_diagonal_sum: products of the constants, (B, M).
+        fan_gain_per_k: of the fan loop for this sub-step.
         sub_index: 0, 1, ... as floats, (S, 1, 1).
+        xp: namespace of the arrays.
+        sub_step: :func:`sub_step`, or a compiled form of it.
     """
 
     params: SiteParams
@@ -176,10 +178,29 @@ class PreparedSite:
     hashrate_ths: Array
     offset: Array
     log_duty_min: Array
+    minus_per_board: Array
+    minus_ntu_ref: Array
+    sink_diagonal_sum: Array
+    fan_gain_per_k: float
     sub_index: Array
+    xp: Namespace
+    sub_step: Callable[[SubStep, SubStepDrive, SubStepTerms, room.RoomTerms, PreparedSite], SubStep]
 
 
-def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> PreparedSite:
+SMALL = 4096
+"""Up to this many cohorts board constants are laid out per board: operations on equal shapes then cost half of those
+that broadcast. In large batches memory traffic matters more, and broadcasting wins."""
+
+
+def _compiled(function: Any, xp: Namespace) -> Any:
+    if xp.name != "torch":
+        raise ParamsError(explain("compilation was asked for numpy arrays", allowed="torch tensors"))
+    import torch
+
+    return torch.compile(function, dynamic=False)
+
+
+def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array, *, compiled: bool = False) -> PreparedSite:
     """Lay a site out for ``num_envs`` sites in the kind, dtype and device of ``like``.
 
     Args:
@@ -187,6 +208,7 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> Prep
         num_envs: B.
         dt_s: control step, s.
         like: an array of the wanted kind.
+        compiled: compile the sub-step with ``torch.compile`` (needs a C++ compiler on the machine).
     """
     xp = namespace_of(like)
     cohorts, presets = params.curves.preset_power_w.shape
@@ -195,8 +217,6 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> Prep
     for name, value in convert(params.miners, like).items():
         if name == "board_present":
             spread[name] = xp.broadcast(value[:, None, :], (boards, num_envs, cohorts))
-        elif name in BOARD_CONSTANTS:
-            spread[name] = xp.broadcast(value, (boards, num_envs, cohorts))
         elif value.ndim == 1:
             spread[name] = xp.broadcast(value, (num_envs, cohorts))
         else:
@@ -204,20 +224,37 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> Prep
     miners = MinerArrays(**spread)
     sub_dt_s = dt_s / params.sub_steps
     curves = params.curves.to(like)
+    present = xp.sum(miners.board_present, axis=0)
+    network = heatsink.board_network(miners.chip_j_per_k, miners.sink_j_per_k, miners.chip_sink_w_per_k, sub_dt_s)
+    sink_diagonal_sum = network.sink_diagonal * present
+    if num_envs * cohorts <= SMALL:
+        shape = (boards, num_envs, cohorts)
+        network = BoardNetwork(
+            *(xp.broadcast(value, shape) for value in network[:-1]), sink_diagonal=network.sink_diagonal
+        )
+        miners = replace(
+            miners, beta_per_k=xp.broadcast(miners.beta_per_k, shape), temp_ref_c=xp.broadcast(miners.temp_ref_c, shape)
+        )
     return PreparedSite(
         params=replace(params, curves=curves, miners=miners),
         dt_s=dt_s,
         sub_dt_s=sub_dt_s,
         miners=miners,
         count=xp.broadcast(curves.count, (num_envs, cohorts)),
-        boards=xp.sum(miners.board_present, axis=0),
+        boards=present,
         padded=bool((params.miners.board_present < 1.0).any()),
-        network=heatsink.board_network(miners.chip_j_per_k, miners.sink_j_per_k, miners.chip_sink_w_per_k, sub_dt_s),
+        network=network,
         dyn_w=miners.board_dyn_w.reshape(-1),
         leak_w=miners.board_leak_w.reshape(-1),
         hashrate_ths=curves.preset_hashrate_ths.reshape(-1),
         offset=xp.int64(xp.asarray(np.arange(cohorts) * presets, like=like)),
         log_duty_min=math.log(params.firmware.fan_duty_min) * (1.0 - miners.liquid),
+        minus_per_board=-1.0 / present,
+        minus_ntu_ref=-miners.ntu_ref,
+        sink_diagonal_sum=sink_diagonal_sum,
+        fan_gain_per_k=params.firmware.fan_gain_per_k * sub_dt_s / 60.0,
+        xp=xp,
+        sub_step=_compiled(sub_step, xp) if compiled else sub_step,
         sub_index=xp.asarray(np.arange(float(params.sub_steps)).reshape(-1, 1, 1), like=like),
     )
 
@@ -253,14 +290,23 @@ class Exogenous:
     """What the world does in a control step.
 
     Attributes:
-        temp_amb_c, rel_humidity_pct, pressure_pa: weather, (B,).
+        temp_amb_c, temp_wetbulb_c: outdoor air, degC, (B,).
+        air_density_ratio: density of outdoor air over 1.204 kg/m3, (B,).
         u_restart: uniform draw for failed restarts, (B, M).
     """
 
     temp_amb_c: Array
-    rel_humidity_pct: Array
-    pressure_pa: Array
+    temp_wetbulb_c: Array
+    air_density_ratio: Array
     u_restart: Array
+
+
+def weather_terms(
+    temp_amb_c: Array, rel_humidity_pct: Array, pressure_pa: Array, *, xp: Namespace
+) -> tuple[Array, Array]:
+    """What the twin needs of moist air: wet bulb (degC) and density ratio, for any shape of weather."""
+    density = psychrometrics.density_air_kg_per_m3(temp_amb_c, pressure_pa)
+    return psychrometrics.temp_wetbulb_c(temp_amb_c, rel_humidity_pct, xp=xp), density / DENSITY_REF
 
 
 @dataclass(frozen=True)
@@ -301,6 +347,95 @@ class Outcome:
     tripped: Array
 
 
+class SubStep(NamedTuple):
+    """What sub-steps hand on: nodes (K, B, M), cohorts (B, M), sites (B,)."""
+
+    temp_chip_c: Array
+    temp_sink_c: Array
+    temp_wall_c: Array
+    log_duty: Array
+    alive: Array
+    air_rise_k: Array
+    power_sum_w: Array
+    hash_sum: Array
+    hot_sum_c: Array
+    wall_sum_c: Array
+    temp_hot_c: Array
+    hottest_c: Array
+
+
+class SubStepDrive(NamedTuple):
+    """What the firmware does in a sub-step, (B, M): rail on, switching power of a board, hashing, constant power."""
+
+    rail: Array
+    dyn_w: Array
+    active: Array
+    constant_w: Array
+
+
+class SubStepTerms(NamedTuple):
+    """What holds over a control step: leakage (K, B, M), flows and fan bounds (B, M)."""
+
+    leak_w: Array
+    flow: Array
+    minus_flow_board: Array
+    minus_ntu: Array
+    duty_low: Array
+    duty_high: Array
+
+
+def sub_step(
+    carry: SubStep, drive: SubStepDrive, terms: SubStepTerms, air: room.RoomTerms, site: PreparedSite
+) -> SubStep:
+    """Integrate one sub-step: leakage at the old temperature, everything else implicit in the new ones.
+
+    The one function to compile: it is straight-line, and five calls make a control step.
+    """
+    xp = site.xp
+    miners, network, fw = site.miners, site.network, site.params.firmware
+    growth = asic.leakage_growth(carry.temp_chip_c, miners.beta_per_k, miners.temp_ref_c, xp=xp)
+    board_w = (terms.leak_w * growth * drive.rail + drive.dyn_w) * carry.alive
+    if site.padded:
+        board_w = board_w * miners.board_present
+    dc_w = xp.sum(board_w, axis=0)
+    duty = xp.exp(carry.log_duty)
+    minus_ntu = heatsink.ntu_at_flow(terms.minus_ntu, carry.log_duty, HA_EXPONENT, xp=xp)
+    ua = heatsink.ua_stream_w_per_k(terms.minus_flow_board * duty, minus_ntu, xp=xp)
+    supply_loss_w = dc_w * (miners.psu_linear + miners.psu_per_w * dc_w)
+    bypass_w = drive.constant_w + supply_loss_w + fan.fan_power_w(duty, miners.fan_max_w)
+    chip_source, sink_source = heatsink.sink_source_w(carry.temp_chip_c, carry.temp_sink_c, board_w, network)
+    diagonal = network.sink_diagonal + ua
+    share = ua / diagonal
+    heat_w = share * xp.sum(sink_source * miners.board_present if site.padded else sink_source, axis=0)
+    slope = share * site.sink_diagonal_sum
+    temp_hot_c, temp_intake_c, temp_wall_c = room.solve_air(
+        air,
+        xp.sum(site.count * (heat_w + bypass_w), axis=-1),
+        xp.sum(site.count * slope, axis=-1),
+        carry.temp_wall_c,
+    )
+    intake = temp_intake_c[..., None]
+    temp_chip_c, temp_sink_c = heatsink.node_temps_c(chip_source, sink_source, ua * intake, diagonal, network)
+    air_rise_k = (heat_w - slope * intake) / (terms.flow * duty)
+    hottest_c = xp.max(temp_chip_c, axis=0) + 0.5 * air_rise_k
+    return SubStep(
+        temp_chip_c=temp_chip_c,
+        temp_sink_c=temp_sink_c,
+        temp_wall_c=temp_wall_c,
+        log_duty=fan.log_duty_step(
+            carry.log_duty, hottest_c, fw.fan_target_c, site.fan_gain_per_k, terms.duty_low, terms.duty_high, xp=xp
+        ),
+        alive=carry.alive * (hottest_c < fw.temp_trip_c),
+        air_rise_k=air_rise_k,
+        power_sum_w=carry.power_sum_w + (dc_w + bypass_w),
+        hash_sum=carry.hash_sum + drive.active * carry.alive,
+        hot_sum_c=carry.hot_sum_c + temp_hot_c,
+        wall_sum_c=carry.wall_sum_c + temp_wall_c,
+        temp_hot_c=temp_hot_c,
+        hottest_c=hottest_c,
+    )
+
+
 def transition(
     state: SiteState, command: FirmwareCommand, exog: Exogenous, site: PreparedSite
 ) -> tuple[SiteState, Outcome]:
@@ -317,7 +452,7 @@ def transition(
         ``heat_out_j + heat_stored_j`` to rounding.
     """
     xp = namespace_of(state.temp_chip_c)
-    params, miners, count, dt, network = site.params, site.miners, site.count, site.sub_dt_s, site.network
+    params, miners, count, dt = site.params, site.miners, site.count, site.sub_dt_s
     fw = params.firmware
 
     # --- firmware: what runs in each sub-step
@@ -335,71 +470,56 @@ def transition(
     entry = site.offset + xp.int64(firmware.effective_preset(fw_state))
     dyn_w = active * xp.take(site.dyn_w, entry)
     leak_full_w = state.silicon_leak * xp.take(site.leak_w, entry)
-    if site.padded:
-        leak_full_w = leak_full_w * miners.board_present
     standing_w = running * (miners.ctrl_w + params.boot_w) + (1.0 - running) * params.off_w
     constant_w = standing_w + rail * (miners.psu_standby_w - params.boot_w)
 
     # --- thermal: flows and the room
-    density = psychrometrics.density_air_kg_per_m3(exog.temp_amb_c, exog.pressure_pa)[..., None] * (1.0 / DENSITY_REF)
-    density = density + miners.liquid * (1.0 - density)
+    ratio = exog.air_density_ratio[..., None]
+    density = ratio + miners.liquid * (1.0 - ratio)
     flow_full = miners.flow_max_w_per_k * density
-    minus_flow_board = flow_full / -site.boards
-    minus_ntu_full = heatsink.ntu_at_flow(-miners.ntu_ref, xp.log(density), HA_EXPONENT, xp=xp)
-    slope_full = network.sink_diagonal[0] * site.boards
-    duty_low = LOG_DUTY_OFF + running * (site.log_duty_min - LOG_DUTY_OFF)
-    duty_high = LOG_DUTY_OFF * (1.0 - running)
-    log_duty = xp.minimum(xp.maximum(state.log_duty, duty_low), duty_high)
+    terms = SubStepTerms(
+        leak_w=leak_full_w,
+        flow=flow_full,
+        minus_flow_board=flow_full * site.minus_per_board,
+        minus_ntu=heatsink.ntu_at_flow(site.minus_ntu_ref, xp.log(density), HA_EXPONENT, xp=xp),
+        duty_low=LOG_DUTY_OFF + running * (site.log_duty_min - LOG_DUTY_OFF),
+        duty_high=LOG_DUTY_OFF * (1.0 - running),
+    )
+    log_duty = xp.minimum(xp.maximum(state.log_duty, terms.duty_low), terms.duty_high)
     air, envelope_w_per_k, cooling_w = _air_terms(log_duty, flow_full, exog, site, xp=xp)
-    gain_per_k = fw.fan_gain_per_k * dt / 60.0
 
-    temp_chip_c, temp_sink_c, temp_wall_c = state.temp_chip_c, state.temp_sink_c, state.temp_wall_c
-    alive = xp.ones_like(running)
-    energy_w, hashes, hot_sum_c, wall_sum_c = 0.0, 0.0, 0.0, 0.0
-    hottest: list[Array] = []
+    one = xp.ones_like(running)
+    zero = one - one
+    zero_site = zero[:, 0]
+    carry = SubStep(
+        state.temp_chip_c,
+        state.temp_sink_c,
+        state.temp_wall_c,
+        log_duty,
+        one,
+        zero,
+        zero,
+        zero,
+        zero_site,
+        zero_site,
+        zero_site,
+        zero,
+    )
+    course: list[Array] = []
     for k in range(params.sub_steps):
-        growth = asic.leakage_growth(temp_chip_c, miners.beta_per_k, miners.temp_ref_c, xp=xp)
-        board_w = leak_full_w * growth * rail[k] + dyn_w[k]
-        if site.padded:
-            board_w = board_w * miners.board_present
-        dc_w = xp.sum(board_w, axis=0)
-        duty = xp.exp(log_duty)
-        minus_ntu = heatsink.ntu_at_flow(minus_ntu_full, log_duty, HA_EXPONENT, xp=xp)
-        ua = heatsink.ua_stream_w_per_k(minus_flow_board * duty, minus_ntu, xp=xp)
-        supply_loss_w = dc_w * (miners.psu_linear + miners.psu_per_w * dc_w)
-        bypass_w = constant_w[k] + supply_loss_w + fan.fan_power_w(duty, miners.fan_max_w)
-        chip_source, sink_source = heatsink.sink_source_w(temp_chip_c, temp_sink_c, board_w, network)
-        diagonal = network.sink_diagonal + ua
-        share = ua / diagonal[0]
-        sources = sink_source * miners.board_present if site.padded else sink_source
-        heat_w = share * xp.sum(sources, axis=0)
-        slope = share * slope_full
-        temp_hot_c, temp_intake_c, temp_wall_c = room.solve_air(
-            air, xp.sum(count * (heat_w + bypass_w), axis=-1), xp.sum(count * slope, axis=-1), temp_wall_c
-        )
-        intake = temp_intake_c[..., None]
-        temp_chip_c, temp_sink_c = heatsink.node_temps_c(chip_source, sink_source, ua * intake, diagonal, network)
-        air_rise_k = (heat_w - slope * intake) / (flow_full * duty)
-        hottest_c = xp.max(temp_chip_c, axis=0) + 0.5 * air_rise_k
-        log_duty = fan.log_duty_step(log_duty, hottest_c, fw.fan_target_c, gain_per_k, duty_low, duty_high, xp=xp)
-        hottest.append(hottest_c)
-        energy_w = energy_w + (dc_w + bypass_w)
-        hashes = hashes + active[k]
-        hot_sum_c = hot_sum_c + temp_hot_c
-        wall_sum_c = wall_sum_c + temp_wall_c
-        cool = hottest_c < fw.temp_trip_c
-        if xp.maybe_any(~cool):
-            alive = alive * cool
-            active, rail, dyn_w = active * alive, rail * alive, dyn_w * alive
+        carry = site.sub_step(carry, SubStepDrive(rail[k], dyn_w[k], active[k], constant_w[k]), terms, air, site)
+        course.append(carry.hottest_c)
+    temp_chip_c, temp_sink_c, temp_wall_c = carry.temp_chip_c, carry.temp_sink_c, carry.temp_wall_c
+    alive, temp_hot_c = carry.alive, carry.temp_hot_c
 
     per_sub = 1.0 / params.sub_steps
-    power_w = energy_w * per_sub
+    power_w = carry.power_sum_w * per_sub
     power_miners_w = xp.sum(count * power_w, axis=-1)
     power_site_w = power_miners_w + cooling_w
-    course_c = xp.stack(hottest, 0)
+    course_c = xp.stack(course, 0)
     ageing = rail * wear.arrhenius_factor(course_c, params.wear.temp_ref_c, params.wear.activation_ev, xp=xp)
-    heat_out_w = air.vent_w_per_k * (hot_sum_c - params.sub_steps * air.temp_supply_c) + envelope_w_per_k * (
-        wall_sum_c - params.sub_steps * exog.temp_amb_c
+    heat_out_w = air.vent_w_per_k * (carry.hot_sum_c - params.sub_steps * air.temp_supply_c) + envelope_w_per_k * (
+        carry.wall_sum_c - params.sub_steps * exog.temp_amb_c
     )
     stored_j = miners.chip_j_per_k * (temp_chip_c - state.temp_chip_c) + miners.sink_j_per_k * (
         temp_sink_c - state.temp_sink_c
@@ -417,8 +537,8 @@ def transition(
         firmware=firmware.advance(fw_state, command.throttle, alive, site.dt_s, fw, xp=xp),
         temp_chip_c=temp_chip_c,
         temp_sink_c=temp_sink_c,
-        log_duty=log_duty,
-        air_rise_k=air_rise_k,
+        log_duty=carry.log_duty,
+        air_rise_k=carry.air_rise_k,
         share_up=share_up,
         temp_wall_c=temp_wall_c,
         silicon_leak=state.silicon_leak,
@@ -426,13 +546,13 @@ def transition(
     )
     outcome = Outcome(
         power_w=power_w,
-        hashrate_ths=xp.take(site.hashrate_ths, entry) * share_up * (hashes * per_sub),
+        hashrate_ths=xp.take(site.hashrate_ths, entry) * share_up * (carry.hash_sum * per_sub),
         hashing=hashing[-1] * alive,
         temp_chip_max_c=xp.maximum(chip_start_c, xp.max(course_c, axis=0)),
         power_miners_w=power_miners_w,
         power_cooling_w=cooling_w,
         power_site_w=power_site_w,
-        temp_intake_c=temp_intake_c,
+        temp_intake_c=air.fresh_c + air.recirculation * temp_hot_c,
         temp_hot_c=temp_hot_c,
         heat_out_j=heat_out_w * dt,
         heat_stored_j=xp.sum(count * xp.sum(stored_j, axis=0), axis=-1)
@@ -485,9 +605,10 @@ def _air_terms(
     cooling_w = fan.fan_power_w(vent / vent_max, spec.fan_w_per_w_per_k * vent_max)
     hot = exog.temp_amb_c > spec.pad_on_c
     if spec.pad_effectiveness > 0.0 and xp.maybe_any(hot):
-        wetbulb_c = psychrometrics.temp_wetbulb_c(exog.temp_amb_c, exog.rel_humidity_pct, xp=xp)
         wetted = xp.cast(hot, vent)
-        supply_c = psychrometrics.temp_pad_outlet_c(exog.temp_amb_c, wetbulb_c, spec.pad_effectiveness, wetted)
+        supply_c = psychrometrics.temp_pad_outlet_c(
+            exog.temp_amb_c, exog.temp_wetbulb_c, spec.pad_effectiveness, wetted
+        )
         cooling_w = cooling_w + wetted * (spec.pad_pump_w_per_w_per_k * vent)
     envelope_w_per_k = spec.envelope_share * full
     terms = room.room_terms(

@@ -23,11 +23,23 @@ from minesim.errors import ActionError, ParamsError, ScenarioError, explain, nea
 from minesim.physics.firmware import FirmwareCommand
 from minesim.scenario import Scenario, TraceTable, compile_table, scenario
 from minesim.settlement import Money, SettlementRow, settle
-from minesim.site import Exogenous, SiteParams, SiteState, initial_state, measure, prepare, state_where, transition
+from minesim.site import (
+    Exogenous,
+    SiteParams,
+    SiteState,
+    initial_state,
+    measure,
+    prepare,
+    state_where,
+    transition,
+    weather_terms,
+)
 from minesim.site_spec import SiteSpec, build_site, site_spec
 from minesim.tasks.hashrate import HashrateTask, constraint_cost, reward_scale_usd, reward_terms
 
 LONG_AGO_S = 1e6
+BLOCK_SIZE = 8192
+"""Random numbers drawn at once by small batches."""
 SETTLED = tuple(SettlementRow.__dataclass_fields__)
 
 
@@ -191,21 +203,26 @@ class SiteCore:
         world: compiled traces and site.
         num_envs: B.
         like: an array whose kind, dtype and device the state takes; numpy float64 by default.
+        compiled: compile the twin's sub-step with torch.
     """
 
-    def __init__(self, world: World, num_envs: int, like: Array | None = None) -> None:
+    def __init__(self, world: World, num_envs: int, like: Array | None = None, *, compiled: bool = False) -> None:
         self.world = world
         self.num_envs = num_envs
         like = np.zeros(1) if like is None else like
         self._like = like
         self.xp: Namespace = namespace_of(like)
-        self.site = prepare(world.params, num_envs, world.config.dt_ctrl_s, like)
+        self.site = prepare(world.params, num_envs, world.config.dt_ctrl_s, like, compiled=compiled)
         self.curves = self.site.params.curves
         cohorts = world.cohorts
         self.schema = observe.schema(cohorts)
         self.scale_usd = reward_scale_usd(world.params.curves, world.config.dt_ctrl_s)
         self._settle = self._constant(world.table.settle)
         self._market = self._constant(world.table.market)
+        wetbulb_c, density_ratio = weather_terms(
+            *(world.table.column(name) for name in ("temp_amb_c", "rel_humidity_pct", "pressure_pa")), xp=NUMPY
+        )
+        self._wetbulb, self._density_ratio = self._constant(wetbulb_c), self._constant(density_ratio)
         self._columns = {name: world.table.settle_index[name] for name in world.table.settle_names}
         scaling = observe.telemetry_scaling(cohorts)
         self._scaling = tuple(self.xp.asarray(part, like=like) for part in scaling)
@@ -218,6 +235,8 @@ class SiteCore:
         self._noise_seed = np.zeros(num_envs, np.int64)
         self.start_row = np.zeros(num_envs, np.int64)
         self.step_count = np.zeros(num_envs, np.int64)
+        self._block: Array = np.zeros((0,))
+        self._block_at = 0
         self.state: SiteState
         self.history: ControlHistory
         self.meter: MeterState
@@ -275,6 +294,7 @@ class SiteCore:
                 self.start_row[b], self._noise_seed[b] = draw.start_row, draw.noise_seed
                 self.step_count[b] = 0
                 self._episode[b] += 1
+        self._block_at = len(self._block)
         shape = self.world.params.miners.board_present.shape
         leak, bias = np.ones((shape[0], self.num_envs, shape[1])), np.zeros((self.num_envs, shape[1]))
         for b, draw in enumerate(drawn):
@@ -349,6 +369,17 @@ class SiteCore:
 
     # ------------------------------------------------------------------ stepping
 
+    def _draws_now(self) -> Array:
+        """Uniform draws of this step, (B, 3 M); small batches draw many steps at once."""
+        if self._block_at >= len(self._block):
+            steps = max(1, BLOCK_SIZE // (self.num_envs * self._draws.shape[0]))
+            ahead = self._integers(np.arange(steps)[:, None, None] + self.step_count[:, None])
+            seeds = self._integers(self._noise_seed)[:, None]
+            self._block = self.xp.cast(noise.uniform(seeds, ahead, self._draws), self._like)
+            self._block_at = 0
+        self._block_at += 1
+        return self._block[self._block_at - 1]
+
     def row_now(self) -> np.ndarray:
         """Settlement row of the coming step, (B,)."""
         return self.start_row + self.step_count // self.world.steps_per_row
@@ -382,7 +413,8 @@ class SiteCore:
         curves = self.curves
         row_index = self.row_now()
         phase = self.step_count % world.steps_per_row
-        row = self._settle[self._integers(row_index)]
+        rows = self._integers(row_index)
+        row = self._settle[rows]
         column = {name: row[:, index] for name, index in self._columns.items()}
 
         # --- control
@@ -396,16 +428,11 @@ class SiteCore:
         )
 
         # --- twin
-        draws = xp.cast(
-            noise.uniform(
-                self._integers(self._noise_seed)[:, None], self._integers(self.step_count)[:, None], self._draws
-            ),
-            self._like,
-        )
+        draws = self._draws_now()
         exog = Exogenous(
             temp_amb_c=xp.cast(column["temp_amb_c"], self._like),
-            rel_humidity_pct=xp.cast(column["rel_humidity_pct"], self._like),
-            pressure_pa=xp.cast(column["pressure_pa"], self._like),
+            temp_wetbulb_c=xp.cast(self._wetbulb[rows], self._like),
+            air_density_ratio=xp.cast(self._density_ratio[rows], self._like),
             u_restart=draws[:, :cohorts],
         )
         stopped_w = xp.sum(curves.count * before.run * (1.0 - command.run) * self.telemetry.power_w, axis=-1)

@@ -34,6 +34,7 @@ class TorchBatch:
         num_envs: B.
         device: torch device.
         double: float64 state instead of float32.
+        compiled: compile the twin's sub-step (needs a C++ compiler; seconds at the first step).
         seed: of the first site; site b has ``seed + b``.
         stagger: shorten the first episodes by random amounts.
         world: a compiled world to share; otherwise one is built from ``options``.
@@ -46,6 +47,7 @@ class TorchBatch:
         device: str = "cpu",
         *,
         double: bool = False,
+        compiled: bool = False,
         seed: int = 0,
         stagger: bool = True,
         world: World | None = None,
@@ -59,7 +61,7 @@ class TorchBatch:
         self.num_envs = num_envs
         self.world = build_world(make_config(**options)) if world is None else world
         like = torch.zeros(1, dtype=torch.float64 if double else torch.float32, device=device)
-        self.core = SiteCore(self.world, num_envs, like)
+        self.core = SiteCore(self.world, num_envs, like, compiled=compiled)
         self.schema = self.core.schema
         self.observation_space, self.action_space = spaces(self.world, self.schema)
         self.core.seed([seed + b for b in range(num_envs)])

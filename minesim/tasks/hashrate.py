@@ -108,8 +108,8 @@ def constraint_cost(
         curves: the fleet.
         xp: namespace of the arrays.
     """
-    hot = xp.where(outcome.temp_chip_max_c > task.temp_chip_limit_c, 1.0, 0.0)
-    share_hot = xp.sum(curves.count * hot, axis=-1) / float(curves.count.sum())
+    hot = curves.count * (outcome.temp_chip_max_c > task.temp_chip_limit_c)
+    share_hot = xp.sum(hot, axis=-1) / xp.sum(curves.count, axis=-1)
     change_w = xp.abs(outcome.power_site_w - power_before_w + stopped_w)
     excess = xp.maximum(change_w * (1.0 / curves.power_rated_site_w) - task.power_change_limit, 0.0)
     return share_hot + excess
