@@ -123,6 +123,11 @@ def fidelity_card(name: str, table: str | None = None) -> FidelityCard:
     )
 
 
+def _display(card: FidelityCard) -> tuple[str, float]:
+    """(unit of hashrate, units per TH/s): Scrypt machines are known by GH/s."""
+    return ("GH/s", 1e3) if card.model.algorithm == "Scrypt" else ("TH/s", 1.0)
+
+
 def _power_at(unit: Electrical, hashrate_ths: float) -> float | None:
     freq_mhz = hashrate_ths / (unit.chips * unit.ths_per_mhz_chip)
     if not 0.99 * unit.freq_min_mhz <= freq_mhz <= 1.01 * unit.freq_max_mhz:
@@ -145,6 +150,7 @@ def _basis(unit: Electrical) -> str:
 def render_text(card: FidelityCard) -> str:
     """Lay the card out as plain text, at most 100 columns wide."""
     unit, row = card.unit, card.model
+    hash_unit, scale = _display(card)
     lines = [
         unit.model,
         "=" * len(unit.model),
@@ -152,10 +158,10 @@ def render_text(card: FidelityCard) -> str:
         f"Uncertainty of wall power against a meter: {100 * unit.uncertainty_power:.0f} % (1 sigma).",
         "",
         _nameplate_line(card),
-        f"Curve at stock  {unit.power_stock_w:,.0f} W, {unit.hashrate_stock_ths:,.4g} TH/s, "
+        f"Curve at stock  {unit.power_stock_w:,.0f} W, {unit.hashrate_stock_ths * scale:,.4g} {hash_unit}, "
         f"{unit.freq_stock_mhz:.0f} MHz, {float(unit.rail_volt_v(unit.freq_stock_mhz)):.2f} V",
         f"Curve range     {_range(unit)}",
-        f"Most efficient  {card.best_efficiency_j_per_th:,.4g} J/TH at {card.best_power_w:,.0f} W",
+        f"Most efficient  {card.best_efficiency_j_per_th / scale:,.4g} J/{hash_unit[:2]} at {card.best_power_w:,.0f} W",
         f"Temperature     leakage {100 * card.leak_share:.0f} % of stock power at {unit.temp_ref_c:.0f} C chip; "
         f"{100 * card.power_per_k:+.2f} % power per K",
         f"Hardware        {row.algorithm}, {unit.boards} boards x {unit.chips_per_board} chips, {unit.fan_count} fans",
@@ -176,7 +182,8 @@ def _nameplate_line(card: FidelityCard) -> str:
     row = card.model
     if row.power_w is None or row.hashrate_ths is None:
         return "Nameplate       not found in a source"
-    text = f"Nameplate       {row.power_w:,.0f} W, {row.hashrate_ths:,.4g} TH/s"
+    hash_unit, scale = _display(card)
+    text = f"Nameplate       {row.power_w:,.0f} W, {row.hashrate_ths * scale:,.4g} {hash_unit}"
     return text + ("" if card.nameplate_gap is None else f"; the curve there {100 * card.nameplate_gap:+.1f} %")
 
 
@@ -261,6 +268,11 @@ def _curve(card: FidelityCard) -> tuple[Any, Any]:
     return card.unit.power_w(freq_mhz), card.unit.hashrate_ths(freq_mhz)
 
 
+def _line(card: FidelityCard) -> str:
+    borrowed = any(entry.parameter == "c_w_per_mhz_v2" for entry in card.entries("borrowed"))
+    return "--" if borrowed else "-"
+
+
 def _style(index: int) -> dict[str, Any]:
     return {
         "color": _POINT_COLOURS[index % len(_POINT_COLOURS)],
@@ -272,43 +284,48 @@ def _style(index: int) -> dict[str, Any]:
 
 def _draw_power(axes: Any, card: FidelityCard) -> None:
     power_w, hashrate_ths = _curve(card)
+    hash_unit, scale = _display(card)
     share = card.unit.uncertainty_power
     axes.fill_betweenx(
-        hashrate_ths,
+        hashrate_ths * scale,
         power_w * (1 - share),
         power_w * (1 + share),
         color="0.85",
         label=f"1 sigma, {100 * share:.0f} %",
     )
-    style = "-" if card.unit.table != "nameplate" else "--"
-    axes.plot(power_w, hashrate_ths, style, color="0.15", label=f"model ({card.unit.table})")
+    style = _line(card)
+    axes.plot(power_w, hashrate_ths * scale, style, color="0.15", label=f"model ({card.unit.table})")
     for index, (firmware, checks) in enumerate(_groups(card).items()):
         axes.plot(
             [c.point.power_w for c in checks],
-            [c.point.hashrate_ths for c in checks],
+            [c.point.hashrate_ths * scale for c in checks],
             label=f"{firmware} ({len(checks)})",
             **_style(index),
         )
     row = card.model
     if row.power_w is not None and row.hashrate_ths is not None:
-        axes.plot(row.power_w, row.hashrate_ths, "*", color="#b2182b", markersize=13, label="nameplate")
-    axes.set(xlabel="wall power, W", ylabel="hashrate, TH/s", title="Power and hashrate")
+        axes.plot(row.power_w, row.hashrate_ths * scale, "*", color="#b2182b", markersize=13, label="nameplate")
+    axes.set(xlabel="wall power, W", ylabel=f"hashrate, {hash_unit}", title="Power and hashrate")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="upper left")
 
 
 def _draw_efficiency(axes: Any, card: FidelityCard) -> None:
     power_w, hashrate_ths = _curve(card)
-    axes.plot(power_w, power_w / hashrate_ths, "-" if card.unit.table != "nameplate" else "--", color="0.15")
+    hash_unit, scale = _display(card)
+    style = _line(card)
+    axes.plot(power_w, power_w / (hashrate_ths * scale), style, color="0.15")
     for index, checks in enumerate(_groups(card).values()):
-        axes.plot([c.point.power_w for c in checks], [c.point.efficiency_j_per_th for c in checks], **_style(index))
+        efficiency = [c.point.efficiency_j_per_th / scale for c in checks]
+        axes.plot([c.point.power_w for c in checks], efficiency, **_style(index))
     row = card.model
     if row.power_w is not None and row.hashrate_ths is not None:
-        axes.plot(row.power_w, row.power_w / row.hashrate_ths, "*", color="#b2182b", markersize=13)
+        axes.plot(row.power_w, row.power_w / (row.hashrate_ths * scale), "*", color="#b2182b", markersize=13)
+    per_hash = f"J/{hash_unit[:2]}"
     axes.set(
         xlabel="wall power, W",
-        ylabel="J/TH",
-        title=f"Efficiency: best {card.best_efficiency_j_per_th:,.4g} J/TH at {card.best_power_w:,.0f} W",
+        ylabel=per_hash,
+        title=f"Efficiency: best {card.best_efficiency_j_per_th / scale:,.4g} {per_hash} at {card.best_power_w:,.0f} W",
     )
     axes.grid(alpha=0.3)
 
@@ -326,8 +343,8 @@ def _draw_errors(axes: Any, card: FidelityCard) -> None:
     low, high = axes.get_ylim()
     axes.set(
         xlabel="published wall power, W",
-        ylabel="error, %",
-        title="Model against published power at the same hashrate (band: 3 %)",
+        ylabel="error, % (band: 3 %)",
+        title="Model against published power at equal hashrate",
         xlim=_wider(*(float(f(_curve(card)[0])) for f in (np.min, np.max))),
         ylim=(min(low, -5.0), max(high, 5.0)),
     )
@@ -363,5 +380,5 @@ def _draw_provenance(axes: Any, card: FidelityCard) -> None:
             fontweight="bold",
             transform=axes.transAxes,
         )
-        note = textwrap.shorten(f"{LABELS[entry.parameter]}: {entry.note}", 90, placeholder=" ...")
+        note = textwrap.shorten(f"{LABELS[entry.parameter]}: {entry.note}", 84, placeholder=" ...")
         axes.text(0.5 * column + 0.06, y, note, va="top", fontsize=7.5, transform=axes.transAxes)

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from minesim.arrays import Array, Namespace, namespace_of
+from minesim.arrays import NUMPY, Array, Namespace, namespace_of
 from minesim.catalog.models import Preset, canonical_name, load_models, read_rows
 from minesim.errors import CatalogError, ParamsError, explain
 from minesim.physics import asic, psu
@@ -135,7 +135,7 @@ class Electrical:
         """Wall power in W; what is left out is the rail curve, the reference temperature and the reference duty.
 
         Args:
-            freq_mhz: chip clock, MHz, any shape.
+            freq_mhz: chip clock, MHz, any shape; all arrays are of one library.
             volt_v: rail, V.
             temp_chip_c: chip temperature, degC.
             fan_duty: fan speed as a share of full speed, 0 to 1.
@@ -143,8 +143,9 @@ class Electrical:
         Returns:
             Wall power in W, the broadcast shape.
         """
-        xp = namespace_of(freq_mhz)
-        rail_v = self.rail_volt_v(freq_mhz, xp=xp) if volt_v is None else volt_v
+        given = [x for x in (freq_mhz, volt_v, temp_chip_c, fan_duty) if x is not None]
+        xp = next((space for space in map(namespace_of, given) if space is not NUMPY), NUMPY)
+        rail_v = self.rail_volt_v(freq_mhz) if volt_v is None else volt_v
         temp_c = self.temp_ref_c + 0.0 * freq_mhz if temp_chip_c is None else temp_chip_c
         duty = self.fan_duty_ref if fan_duty is None else fan_duty
         chips_w = asic.dynamic_power_w(freq_mhz, rail_v, self.c_w_per_mhz_v2) + asic.leakage_power_w(
@@ -160,7 +161,7 @@ class Electrical:
             ParamsError: the power is outside the curve.
         """
         low_w, high_w = float(self.power_w(self.freq_min_mhz)), float(self.power_w(self.freq_max_mhz))
-        if not low_w * (1 - 1e-9) <= power_w <= high_w * (1 + 1e-9):
+        if not low_w * (1 - 1e-6) <= power_w <= high_w * (1 + 1e-6):
             raise ParamsError(
                 explain(
                     f"power_w is {power_w:.0f} W for {self.model!r}",

@@ -21,7 +21,7 @@ import numpy as np
 
 from minesim.arrays import NUMPY
 from minesim.catalog.electrical import Electrical, Provenance
-from minesim.catalog.models import AsicModel, Preset, load_presets, model, read_rows
+from minesim.catalog.models import AsicModel, Preset, load_presets, model, presets, read_rows
 from minesim.errors import CatalogError, MissingExtraError, explain
 from minesim.physics import asic, psu
 
@@ -42,6 +42,8 @@ SWING_POWER, SWING_TEMP_K = 0.073, 11.0
 BETA_OLD_PER_K = 0.025
 """X17 and older: assumed; they respond far less to temperature than X19 (ydminer.com)."""
 GENERATIONS_OLD = ("X7", "X9", "X15", "X17", "L3")
+NAMEPLATE = "nameplate"
+"""Table name of a curve that rests on a nameplate."""
 FAN_MODEL = "Antminer S19 Pro"
 BEST_X19, SWING_MODEL = "Antminer S19j Pro (104T)", "Antminer T21"
 NORM, RESIDUAL_SCALE = 8, 0.01
@@ -75,7 +77,7 @@ class Table:
         name: firmware that the table belongs to.
         points: the operating points.
         published_volts: the rail is published, and the model takes it as it is.
-        default: the table that the model's default curve is fitted to.
+        default: the model's default curve is fitted to it.
     """
 
     hardware: str
@@ -107,8 +109,8 @@ class Table:
 
 @functools.cache
 def load_tables() -> tuple[Table, ...]:
-    """All tables that models are fitted to."""
-    return tuple(_table_of(row) for row in read_rows("tables.csv"))
+    """All tables that models are fitted to; other published points only serve as checks."""
+    return tuple(_table_of(row) for row in read_rows("tables.csv") if row["use"] != "check")
 
 
 def _table_of(row: Mapping[str, str]) -> Table:
@@ -126,7 +128,7 @@ def _table_of(row: Mapping[str, str]) -> Table:
         name=row["table"],
         points=tuple(sorted(points, key=lambda p: p.power_w)),
         published_volts=row["volts"] == "published",
-        default=row["default"] == "yes",
+        default=row["use"] == "default",
     )
 
 
@@ -424,7 +426,7 @@ def _assemble(
     return dataclasses.replace(fitted, power_stock_w=float(fitted.power_w(stock)))
 
 
-def _borrow(frame: _Frame, donor: Electrical) -> Electrical:
+def _borrow(frame: _Frame, donor: Electrical, table: str) -> Electrical:
     """The donor's rail curve and range in shares of its stock point, scaled to this model's nameplate."""
     hashrate_ths, power_w = frame.unit.hashrate_ths, frame.unit.power_w
     assert hashrate_ths is not None
@@ -447,23 +449,18 @@ def _borrow(frame: _Frame, donor: Electrical) -> Electrical:
     c = (1 - frame.leak_share) * dc_w / (stock * frame.volt_stock_v**2)
     g = frame.leak_share * dc_w / frame.volt_stock_v**2
     reach = np.array([donor.freq_min_mhz, donor.freq_max_mhz]) * freq
-    fitted = _assemble(frame, "nameplate", hashrate_ths / stock, float(c), float(g), rail, reach, stock)
+    fitted = _assemble(frame, table, hashrate_ths / stock, float(c), float(g), rail, reach, stock)
     other = frame.chip["chip"] == "other"
     shape = UNCERTAINTY_OTHER_MAKER if other else UNCERTAINTY_NAMEPLATE
     return dataclasses.replace(fitted, uncertainty_power=math.hypot(shape, donor.uncertainty_power))
 
 
-def _doubt(fitted: Electrical, table: Table) -> Electrical:
-    """The fitted model, less certain where the model's other published points disagree with its table."""
-    title = table.points[0].model
+def _doubt(fitted: Electrical, known: Sequence[Preset]) -> Electrical:
+    """The fitted model, less certain where published points that it does not rest on (``known``) disagree."""
     gaps = []
-    for point in load_presets():
+    for point in presets(fitted.model):
         freq_mhz = point.hashrate_ths / (fitted.chips * fitted.ths_per_mhz_chip)
-        if (
-            point.model == title
-            and point not in table.points
-            and fitted.freq_min_mhz <= freq_mhz <= fitted.freq_max_mhz
-        ):
+        if point not in known and fitted.freq_min_mhz <= freq_mhz <= fitted.freq_max_mhz:
             gaps.append(abs(float(fitted.power_w(freq_mhz)) / point.power_w - 1))
     if not gaps:
         return fitted
@@ -503,7 +500,8 @@ def _departure(fitted: Electrical, table: Table | None) -> str:
 
 def _provenance(fitted: Electrical, frame: _Frame, table: Table | None, donor: str) -> tuple[Provenance, ...]:
     if table is None:
-        curve = rail = ("borrowed", f"shape of {donor}, scaled to the nameplate; {frame.hardware['source']}")
+        anchor = "the nameplate" if fitted.table == NAMEPLATE else "its one published point"
+        curve = rail = ("borrowed", f"shape of {donor}, scaled to {anchor}; {frame.hardware['source']}")
         reach = ("borrowed", f"range of {donor}, in shares of its stock frequency")
     else:
         curve = ("fitted", f"{table.name}, {len(table.points)} points")
@@ -586,25 +584,34 @@ def fit(name: str, table: str | None = None) -> Electrical:
 
 def _fit(name: str, table_name: str | None, leak: LeakConstants) -> Electrical:
     frame = _frame(name, leak)
-    tables = [t for t in load_tables() if t.hardware == name]
-    chosen = next((t for t in tables if (t.default if table_name is None else t.name == table_name)), None)
-    if chosen is not None and len(chosen.points) == 1:
-        point = chosen.points[0]
-        nameplate = dataclasses.replace(frame.unit, hashrate_ths=point.hashrate_ths, power_w=point.power_w)
-        frame = dataclasses.replace(frame, unit=nameplate)
-    elif chosen is not None:
-        fitted = _fit_table(chosen, frame)
-        donor_name = frame.hardware["donor"]
-        fitted = _doubt(fitted, chosen)
+    chosen = _choose(name, table_name)
+    donor_name = frame.hardware["donor"]
+    if chosen is not None and len(chosen.points) > 1:
+        fitted = _doubt(_fit_table(chosen, frame), chosen.points)
         if donor_name:
             fitted = _widen(fitted, _fit(donor_name, None, leak))
         return dataclasses.replace(fitted, provenance=_provenance(fitted, frame, chosen, donor_name))
-    donor_name = frame.hardware["donor"]
+    known = () if chosen is None else chosen.points
+    for point in known:
+        nameplate = dataclasses.replace(frame.unit, hashrate_ths=point.hashrate_ths, power_w=point.power_w)
+        frame = dataclasses.replace(frame, unit=nameplate)
     if frame.unit.hashrate_ths is None or frame.unit.power_w is None or not donor_name:
         raise CatalogError(explain(f"{name!r} has neither a table nor a nameplate to fit", origin="minesim/catalog"))
-    donor = _fit(donor_name, None, leak)
-    fitted = _borrow(frame, donor)
+    fitted = _borrow(frame, _fit(donor_name, None, leak), NAMEPLATE if chosen is None else chosen.name)
+    fitted = _doubt(fitted, known)
     return dataclasses.replace(fitted, provenance=_provenance(fitted, frame, None, donor_name))
+
+
+def _choose(name: str, table_name: str | None) -> Table | None:
+    """The table of that name, or the default one; ``None`` for a model without tables."""
+    tables = [t for t in load_tables() if t.hardware == name]
+    for table in tables:
+        if table.default if table_name is None else table.name == table_name:
+            return table
+    if table_name in (None, NAMEPLATE):
+        return None
+    allowed = ", ".join(repr(t.name) for t in tables) or "none"
+    raise CatalogError(explain(f"{name!r} has no table {table_name!r}", allowed=allowed, origin="tables.csv"))
 
 
 @dataclass(frozen=True)
@@ -631,15 +638,13 @@ def fit_errors(name: str, table: str | None = None) -> FitErrors:
         MissingExtraError: scipy is not installed.
     """
     wanted = model(name).name
-    frame = _frame(wanted, leak_constants())
-    tables = [t for t in load_tables() if t.hardware == wanted]
-    chosen = next((t for t in tables if (t.default if table is None else t.name == table)), None)
+    frame, chosen = _frame(wanted, leak_constants()), _choose(wanted, table)
     if chosen is None or len(chosen.points) < POINTS_FOR_ERRORS:
-        allowed = ", ".join(repr(t.name) for t in tables if len(t.points) >= POINTS_FOR_ERRORS)
+        count = 0 if chosen is None else len(chosen.points)
         raise CatalogError(
             explain(
-                f"{wanted!r} has no table {'' if table is None else repr(table)} of {POINTS_FOR_ERRORS} points or more",
-                allowed=allowed or "none",
+                f"{wanted!r} has {count} points to leave out in turn",
+                allowed=f"{POINTS_FOR_ERRORS} or more",
                 origin="minesim/catalog/tables.csv",
             )
         )
