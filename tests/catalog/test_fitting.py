@@ -103,3 +103,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path) -> None:
     with pytest.raises(AttributeError):
         fitting.write([electrical("S9"), None], tmp_path)  # type: ignore[list-item]
     assert (tmp_path / "electrical.csv").read_text(encoding="utf-8") == "old"
+
+
+def test_all_ten_vnish_points_of_the_s19k_pro_lie_on_one_of_its_two_vnish_curves() -> None:
+    tables = [t for t in fitting.load_tables() if t.hardware == "Antminer S19k Pro" and t.name.startswith("VNish")]
+    assert sorted(len(t.points) for t in tables) == [2, 8]
+    for table in tables:
+        unit = electrical("S19k Pro", table.name)
+        freq = table.hashrate_ths / (unit.chips * unit.ths_per_mhz_chip)
+        np.testing.assert_allclose(unit.power_w(freq), table.power_w, rtol=0.03)
