@@ -12,6 +12,8 @@ import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
+from minesim.catalog.card import fidelity_card, plot_card, render_text
+from minesim.catalog.models import canonical_name
 from minesim.data import (
     TraceFile,
     known,
@@ -23,7 +25,8 @@ from minesim.data import (
     registry,
 )
 from minesim.data.registry import require
-from minesim.errors import DataFileError, explain, nearest
+from minesim.errors import CatalogError, DataFileError, explain, nearest
+from minesim.scenario.figures import plot_traces
 from minesim.scenario.files import read_traces
 from minesim.scenario.names import scenario, scenario_names
 from minesim.scenario.validate import validate
@@ -46,21 +49,37 @@ def list_data() -> None:
 
 
 @app.command("describe")
-def describe(name: Annotated[str, typer.Argument(help="trace or scenario (see `minesim data list`)")]) -> None:
-    """Show variables, units, when each is known, period, missing values and licence."""
+def describe(
+    name: Annotated[str, typer.Argument(help="trace, scenario (see `minesim data list`) or hardware model")],
+    plot: Annotated[Path | None, typer.Option(help="also draw it into this file (.png, .svg, .pdf)")] = None,
+) -> None:
+    """Show a trace or scenario (variables, units, when known, period, missing values, licence) or a hardware model."""
     traces_by_name = {row.name: row for row in registry()}
     if name in traces_by_name:
-        _describe_dataset(name, _load(traces_by_name[name]))
+        _describe_dataset(name, _load(traces_by_name[name]), plot)
     elif name.partition("/")[0] in scenario_names():
         chosen = scenario(name)
-        _describe_dataset(name, chosen.traces)
+        _describe_dataset(name, chosen.traces, plot)
         console = Console()
         console.print(f"tariff: {chosen.tariff.name} ({chosen.tariff.source})")
         for split, (begin, end) in chosen.splits.items():
             console.print(f"split {split}: {begin} to {end} UTC")
     else:
-        options = (*traces_by_name, *scenario_names())
-        raise DataFileError(explain(f"nothing called {name!r}", fix=nearest(name, options), origin="minesim data"))
+        _describe_hardware(name, plot, (*traces_by_name, *scenario_names()))
+
+
+def _describe_hardware(name: str, plot: Path | None, other_names: tuple[str, ...]) -> None:
+    try:
+        canonical_name(name)
+    except CatalogError as error:
+        close = nearest(name, other_names)
+        if not close.startswith("Did you mean"):
+            raise
+        raise DataFileError(explain(f"nothing called {name!r}", fix=close, origin="minesim data")) from error
+    card = fidelity_card(name)
+    typer.echo(render_text(card))
+    if plot is not None:
+        typer.echo(f"drawn into {plot_card(card, plot)}")
 
 
 @app.command("validate")
@@ -71,7 +90,7 @@ def validate_file(
     """Check a trace file; exit code 1 and one line a fault when it is not good."""
     traces = read_traces(file, site_timezone=site_timezone)
     validate(traces)
-    _describe_dataset(file.name, traces)
+    _describe_dataset(file.name, traces, None)
     Console().print(f"{file.name} is good.")
 
 
@@ -88,7 +107,7 @@ def _load(row: TraceFile) -> xr.Dataset:
     return xr.Dataset.from_dataframe(frame).assign_attrs(licence=row.licence, origin=row.origin, terms=row.terms)
 
 
-def _describe_dataset(title: str, data: xr.Dataset) -> None:
+def _describe_dataset(title: str, data: xr.Dataset, plot: Path | None) -> None:
     console = Console()
     table = Table(title=title)
     for heading in ("variable", "unit", "known", "missing", "lowest", "highest"):
@@ -120,3 +139,5 @@ def _describe_dataset(title: str, data: xr.Dataset) -> None:
     for name, variable in data.data_vars.items():
         if "fill" in variable.attrs:
             console.print(f"fill of {name}: {variable.attrs['fill']}")
+    if plot is not None:
+        console.print(f"drawn into {plot_traces(data, plot, title=title)}")

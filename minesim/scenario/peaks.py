@@ -11,7 +11,7 @@ import csv
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,8 @@ QUARTERS: Final = 96
 AHEAD_ROWS: Final = 16
 KERNEL: Final = ((0.9, 0.4), (0.1, 1.5))
 """(weight, standard deviation in h) of the smoothing of past peak times (assumed)."""
+BROAD_TEMP_C: Final = 25.0
+"""Stands for the first day of a series without a forecast, degC (assumed)."""
 BROAD_HOUR: Final = 16.5
 BROAD_SD_H: Final = 3.0
 """The broad afternoon that stands for peaks unlike all earlier ones (assumed)."""
@@ -129,7 +131,7 @@ def forecast_peaks(
     base_year = year - (month < part.base_year_first_month)
     in_season = np.isin(month, part.months)
     model = load_peak_model(part.program)
-    highest, forecast = daily_temperatures(scenario.traces, scenario.site_timezone, days)
+    highest, forecast = daily_temperatures(scenario, days)
     season = season_of(base_year, month, part)
     features = day_features(highest, forecast, season, (days + 3) % 7 >= 5, peaks_per_season(part))
     day_chance = np.where(in_season, logistic(model[0] + features @ model[1:]), 0.0)
@@ -150,14 +152,33 @@ def largest_ahead(chance: Floats, day_of_row: npt.NDArray[np.int64]) -> Floats:
     return result
 
 
-def daily_temperatures(traces: xr.Dataset, site_timezone: str, days: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Realised and forecast highest temperature of local days (days since 1970, consecutive); (D,) each, degC."""
-    starts = known.as_seconds(traces["time"].to_numpy())
-    local = known.local_clock(starts, site_timezone).astype("datetime64[D]").astype(np.int64) - days[0]
+def daily_temperatures(scenario: Scenario, days: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Highest temperature of local days as known when they are over, and its forecast as known when they begin.
+
+    Args:
+        scenario: with ``temp_amb_c`` and ``temp_max_fc_c``.
+        days: consecutive local days since 1970 (D,).
+
+    Returns:
+        (D,) each, degC. A day without a known forecast has the highest temperature of the day before; a day without a
+        known temperature has its forecast.
+    """
+    starts = known.as_seconds(scenario.traces["time"].to_numpy())
+    day_of_row = known.local_clock(starts, scenario.site_timezone).astype("datetime64[D]").astype(np.int64) - days[0]
+    midnights = known.utc_of_local_midnight(
+        np.append(days, days[-1] + 1).astype("datetime64[D]"), scenario.site_timezone
+    )
+    in_time = starts < scenario.known_before("temp_amb_c", midnights)[day_of_row + 1]
     highest = np.full(len(days), -np.inf)
-    np.maximum.at(highest, local, traces["temp_amb_c"].to_numpy())
-    forecast = np.empty(len(days))
-    forecast[local] = traces["temp_max_fc_c"].to_numpy()
+    np.maximum.at(highest, day_of_row[in_time], scenario.traces["temp_amb_c"].to_numpy()[in_time])
+    first_row = np.searchsorted(day_of_row, np.arange(len(days)))
+    has_forecast = starts[first_row] < scenario.known_before("temp_max_fc_c", midnights[:-1])
+    forecast = np.where(has_forecast, scenario.traces["temp_max_fc_c"].to_numpy()[first_row], np.nan)
+    for day in range(len(days)):
+        if np.isnan(forecast[day]):
+            forecast[day] = highest[day - 1] if day else BROAD_TEMP_C
+        if not np.isfinite(highest[day]):
+            highest[day] = forecast[day]
     return highest, forecast
 
 
@@ -241,7 +262,7 @@ def load_peak_model(program: str) -> Floats:
 
 @functools.lru_cache(maxsize=64)
 def time_of_day_shares(program: str, year: int) -> Floats:
-    """Share of a peak day's chance at each quarter hour of the local clock, from the peaks of base years before ``year``.
+    """Share of a peak day's chance at each quarter hour of the local clock, from peaks of base years before ``year``.
 
     Each past interval counts with a normal kernel (mostly narrow, a little wide), and one broad afternoon counts as
     one more, so that no interval is impossible. An hourly peak is charged in all its four quarters.
@@ -266,6 +287,6 @@ def time_of_day_shares(program: str, year: int) -> Floats:
     return np.repeat(total / total.sum(), pieces)
 
 
-def _kernel(at: Floats, centres: Floats, sd: float) -> Floats:
+def _kernel(at: npt.NDArray[Any], centres: npt.NDArray[Any], sd: float) -> Floats:
     density = np.exp(-0.5 * ((at[:, None] - centres[None, :]) / sd) ** 2)
     return np.asarray((density / np.maximum(density.sum(axis=0, keepdims=True), 1e-300)).sum(axis=1))

@@ -169,12 +169,12 @@ def compile_table(scenario: Scenario) -> TraceTable:
     temp, humidity = grid.held("temp_amb_c"), grid.held("rel_humidity_pct")
     pressure = grid.held("pressure_pa", standard_pressure_pa(float(scenario.traces.attrs.get("altitude_m", 0.0))))
     carbon = grid.held("carbon_g_per_kwh", 0.0)
-    reserve_price, reserve_call = _reserve(scenario, grid, price)
+    reserve_price, reserve_call = _reserve(scenario, grid)
     peak = _peak_forecast(scenario, grid, columns)
     columns |= {
         "hash_revenue_usd_per_ths_day": hash_revenue_usd_per_ths_day(subsidy, fees, coin_price, difficulty),
-        "reserve_price_usd_per_mw_h": reserve_price,
-        "reserve_call": reserve_call,
+        "reserve_price_usd_per_mw_h": reserve_price.values,
+        "reserve_call": reserve_call.values,
         "carbon_g_per_kwh": carbon,
         "temp_amb_c": temp,
         "rel_humidity_pct": humidity,
@@ -183,7 +183,6 @@ def compile_table(scenario: Scenario) -> TraceTable:
     price_end = grid.known_end("power_price_usd_per_mwh")
     if not isinstance(scenario.tariff.energy, MarketEnergy):
         price_end = np.full(len(rows), len(rows), np.int64)
-    reserve_end = grid.known_end("reserve_price_usd_per_mw_h") if grid.has("reserve_price_usd_per_mw_h") else price_end
     features = market_features(
         MarketSeries(
             dt_s=float(ROW_S),
@@ -191,18 +190,18 @@ def compile_table(scenario: Scenario) -> TraceTable:
             local_weekday=columns["local_weekday"],
             month_fraction=columns["month_fraction"],
             energy_price=KnownSeries(columns["energy_price_usd_per_mwh"], price_end),
-            coin_price_usd=coin_price,
-            difficulty=difficulty,
-            subsidy_coin=subsidy,
+            coin_price_usd=grid.seen("coin_price_usd"),
+            difficulty=grid.seen("difficulty", empty=1.0),
+            subsidy_coin=grid.seen("subsidy_coin") if grid.has("subsidy_coin") else subsidy,
             fees_coin_per_block=KnownSeries(fees, grid.known_end("fees_coin_per_block")),
-            temp_amb_c=temp,
-            rel_humidity_pct=humidity,
+            temp_amb_c=grid.seen("temp_amb_c"),
+            rel_humidity_pct=grid.seen("rel_humidity_pct"),
             demand_rate_usd_per_kw=columns["demand_rate_usd_per_kw"],
             peak_probability=peak.probability,
             peak_probability_next_4h=peak.probability_next_4h,
             cp_rate_usd_per_kw=peak.rate_usd_per_kw,
-            reserve_price=KnownSeries(reserve_price, reserve_end),
-            reserve_call=reserve_call,
+            reserve_price=reserve_price,
+            reserve_call=reserve_call.latest(grid.rows),
             carbon=KnownSeries(carbon, grid.known_end("carbon_g_per_kwh")),
         )
     )
@@ -226,7 +225,8 @@ class _Grid:
         self.per_interval = int(scenario.step_s) // ROW_S
         self.trace_starts = known.as_seconds(scenario.traces["time"].to_numpy())
         step = np.timedelta64(ROW_S, "s")
-        self.rows_utc = self.trace_starts[0] + np.arange(len(self.trace_starts) * self.per_interval) * step
+        self.rows = np.arange(len(self.trace_starts) * self.per_interval, dtype=np.int64)
+        self.rows_utc = self.trace_starts[0] + self.rows * step
 
     def has(self, name: str) -> bool:
         return name in self.scenario.traces
@@ -245,15 +245,35 @@ class _Grid:
         intervals = np.searchsorted(self.trace_starts, before, side="left")
         return np.asarray(intervals * self.per_interval, np.int64)
 
+    def known_series(self, name: str) -> KnownSeries:
+        """A variable on the rows with its limits of knowledge."""
+        return KnownSeries(self.held(name), self.known_end(name))
 
-def _reserve(scenario: Scenario, grid: _Grid, price: Floats) -> tuple[Floats, Floats]:
-    """Reserve price (USD/MW-h) and call (0/1) on the rows: from the traces, else assumed, else none."""
+    def seen(self, name: str, *, empty: float = 0.0) -> Floats:
+        """(T,) newest known value of a variable at the start of each row; ``empty`` while there is none."""
+        return self.known_series(name).latest(self.rows, empty=empty)
+
+
+def _reserve(scenario: Scenario, grid: _Grid) -> tuple[KnownSeries, KnownSeries]:
+    """Reserve price (USD/MW-h) and call (0/1) on the rows: from the traces, else assumed, else none.
+
+    The assumed process follows the newest **known** power price, so that neither the price of an hour of reserve nor a
+    call tells a power price before its time.
+    """
     if grid.has("reserve_price_usd_per_mw_h") or scenario.tariff.reserve is None:
-        return grid.held("reserve_price_usd_per_mw_h"), grid.held("reserve_call")
+        return grid.known_series("reserve_price_usd_per_mw_h"), grid.known_series("reserve_call")
+    power = grid.known_series("power_price_usd_per_mwh")
     drawn = assumed_call_process(
-        price, regime=scenario.reserve_regime, rng=np.random.default_rng([scenario.seed, 1]), dt_s=float(ROW_S)
+        power.latest(grid.rows),
+        regime=scenario.reserve_regime,
+        rng=np.random.default_rng([scenario.seed, 1]),
+        dt_s=float(ROW_S),
     )
-    return drawn.reserve_price_usd_per_mw_h, drawn.reserve_call
+    now = grid.rows + 1
+    return (
+        KnownSeries(drawn.reserve_price_usd_per_mw_h, np.maximum(power.known_end, now)),
+        KnownSeries(drawn.reserve_call, now),
+    )
 
 
 def _peak_forecast(scenario: Scenario, grid: _Grid, columns: dict[str, Floats]) -> PeakForecast:
@@ -262,8 +282,8 @@ def _peak_forecast(scenario: Scenario, grid: _Grid, columns: dict[str, Floats]) 
     forecast = forecast_peaks(scenario, rows, local_hour=columns["local_hour"], local_day=columns["local_day"])
     if scenario.tariff.coincident_peak is None or not grid.has("peak_probability"):
         return forecast
-    given = KnownSeries(grid.held("peak_probability"), grid.known_end("peak_probability"))
-    at = np.arange(len(rows), dtype=np.int64)
+    given = grid.known_series("peak_probability")
+    at = grid.rows
     largest = given.latest(at)
     for step in range(1, AHEAD_ROWS):
         ahead = at + step

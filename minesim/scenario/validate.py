@@ -124,7 +124,7 @@ def _variable_faults(traces: xr.Dataset, variable: TraceVariable) -> Iterator[st
         yield f"{name} has known={rule!r}; allowed: {', '.join(known.RULES)}"
     time = traces["time"].to_numpy() if "time" in traces.coords else np.arange(traces.sizes["time"])
     values = data.transpose("time", ...).to_numpy().astype(np.float64).reshape(len(time), -1)
-    empty = np.isnan(values).any(axis=1)
+    empty = np.asarray(np.isnan(values).any(axis=1), bool)
     marked = (
         traces[IS_MISSING].to_numpy().astype(bool)
         if IS_MISSING in traces and traces[IS_MISSING].dims == ("time",)

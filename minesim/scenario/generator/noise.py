@@ -34,20 +34,22 @@ def mixture(rng: np.random.Generator, size: int, weights: Floats, time_constants
 
 
 def regime_chain(rng: np.random.Generator, size: int, n_states: int, mean_length: float) -> npt.NDArray[np.int64]:
-    """Draw a chain that stays in a state for a geometric time and then jumps to one of the others.
+    """Draw a chain that stays in a state for a geometric time and then tries to move to a neighbouring one.
+
+    Steps beyond the lowest or highest state are folded back, so that all states are equally likely in the long run.
 
     Args:
         size: number of steps.
-        n_states: number of equally likely states.
-        mean_length: mean stay, steps.
+        n_states: number of ordered states.
+        mean_length: mean stay, steps (at the two ends about twice that).
 
     Returns:
         (size,) state numbers.
     """
     leaves = rng.random(size) < 1.0 / mean_length
-    jumps = rng.integers(1, n_states, size) if n_states > 1 else np.zeros(size, np.int64)
-    first = int(rng.integers(n_states))
-    return np.asarray((first + np.cumsum(np.where(leaves, jumps, 0))) % n_states, np.int64)
+    direction = 2 * rng.integers(0, 2, size) - 1
+    place = (int(rng.integers(2 * n_states)) + np.cumsum(np.where(leaves, direction, 0))) % (2 * n_states)
+    return np.asarray(np.where(place < n_states, place, 2 * n_states - 1 - place), np.int64)
 
 
 def harmonics(phase: Floats, count: int) -> Floats:
