@@ -157,9 +157,9 @@ class PreparedSite:
         network: thermal network of a board, (B, M).
         dyn_w, leak_w, hashrate_ths: flat preset tables, (M P,).
         offset: first entry of each cohort in the flat tables, (M,) integers.
-        log_duty_min: logarithm of the lowest duty while hashing, (B, M).
+        log_duty_min, log_duty_boot: logarithms of the lowest duty while hashing and while booting, (B, M).
         minus_per_board, minus_ntu_ref, sink_diagonal_sum: products of the constants, (B, M).
-        fan_gain_per_k: of the fan loop for this sub-step.
+        fan_integral_per_k: integral gain of the fan loop for this sub-step.
         sub_index: 0, 1, ... as floats, (S, 1, 1).
         xp: namespace of the arrays.
         sub_step: :func:`sub_step`, or a compiled form of it.
@@ -178,10 +178,11 @@ class PreparedSite:
     hashrate_ths: Array
     offset: Array
     log_duty_min: Array
+    log_duty_boot: Array
     minus_per_board: Array
     minus_ntu_ref: Array
     sink_diagonal_sum: Array
-    fan_gain_per_k: float
+    fan_integral_per_k: float
     sub_index: Array
     xp: Namespace
     sub_step: Callable[[SubStep, SubStepDrive, SubStepTerms, room.RoomTerms, PreparedSite], SubStep]
@@ -249,10 +250,11 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array, *, comp
         hashrate_ths=curves.preset_hashrate_ths.reshape(-1),
         offset=xp.int64(xp.asarray(np.arange(cohorts) * presets, like=like)),
         log_duty_min=math.log(params.firmware.fan_duty_min) * (1.0 - miners.liquid),
+        log_duty_boot=math.log(params.firmware.fan_duty_boot) * (1.0 - miners.liquid),
         minus_per_board=-1.0 / present,
         minus_ntu_ref=-miners.ntu_ref,
         sink_diagonal_sum=sink_diagonal_sum,
-        fan_gain_per_k=params.firmware.fan_gain_per_k * sub_dt_s / 60.0,
+        fan_integral_per_k=params.firmware.fan_integral_per_k_min * sub_dt_s / 60.0,
         xp=xp,
         sub_step=_compiled(sub_step, xp) if compiled else sub_step,
         sub_index=xp.asarray(np.arange(float(params.sub_steps)).reshape(-1, 1, 1), like=like),
@@ -423,7 +425,15 @@ def sub_step(
         temp_sink_c=temp_sink_c,
         temp_wall_c=temp_wall_c,
         log_duty=fan.log_duty_step(
-            carry.log_duty, hottest_c, fw.fan_target_c, site.fan_gain_per_k, terms.duty_low, terms.duty_high, xp=xp
+            carry.log_duty,
+            hottest_c,
+            carry.hottest_c,
+            fw.fan_target_c,
+            site.fan_integral_per_k,
+            fw.fan_proportional_per_k,
+            terms.duty_low,
+            terms.duty_high,
+            xp=xp,
         ),
         alive=carry.alive * (hottest_c < fw.temp_trip_c),
         air_rise_k=air_rise_k,
@@ -477,12 +487,13 @@ def transition(
     ratio = exog.air_density_ratio[..., None]
     density = ratio + miners.liquid * (1.0 - ratio)
     flow_full = miners.flow_max_w_per_k * density
+    duty_low = xp.where(fw_state.wait_s > 0.0, site.log_duty_boot, site.log_duty_min)
     terms = SubStepTerms(
         leak_w=leak_full_w,
         flow=flow_full,
         minus_flow_board=flow_full * site.minus_per_board,
         minus_ntu=heatsink.ntu_at_flow(site.minus_ntu_ref, xp.log(density), HA_EXPONENT, xp=xp),
-        duty_low=LOG_DUTY_OFF + running * (site.log_duty_min - LOG_DUTY_OFF),
+        duty_low=LOG_DUTY_OFF + running * (duty_low - LOG_DUTY_OFF),
         duty_high=LOG_DUTY_OFF * (1.0 - running),
     )
     log_duty = xp.minimum(xp.maximum(state.log_duty, terms.duty_low), terms.duty_high)
@@ -503,7 +514,7 @@ def transition(
         zero_site,
         zero_site,
         zero_site,
-        zero,
+        chip_start_c,
     )
     course: list[Array] = []
     for k in range(params.sub_steps):

@@ -26,8 +26,10 @@ def fan_power_w(duty: Array, power_max_w: Array) -> Array:
 def log_duty_step(
     log_duty: Array,
     temp_chip_max_c: Array,
+    temp_chip_before_c: Array,
     temp_target_c: Array,
-    gain_per_k: float,
+    gain_integral_per_k: float,
+    gain_proportional_per_k: float,
     log_duty_min: Array,
     log_duty_max: Array | float = 0.0,
     *,
@@ -35,19 +37,25 @@ def log_duty_step(
 ) -> Array:
     """Advance the firmware's fan loop by one sub-step.
 
-    Multiplicative integral control: because the rise of the chip over the intake goes roughly as 1/flow, equal factors
-    of speed move the temperature by equal amounts, and one gain is stable from crawl to full speed.
+    Proportional-integral control in velocity form on the logarithm of the speed: because the rise of the chip over the
+    intake goes roughly as 1/flow, equal factors of speed move the temperature by equal amounts, and one pair of gains
+    is stable from crawl to full speed. The proportional part acts on the rise since the last sub-step, so that a miner
+    that heats up at its start is caught before it trips.
 
     Args:
         log_duty: natural logarithm of the duty.
         temp_chip_max_c: hottest chip, degC.
+        temp_chip_before_c: the same one sub-step earlier, degC.
         temp_target_c: set point of the firmware's automatic fan mode, degC.
-        gain_per_k: relative speed change per kelvin and sub-step (assumed 1/60 at 60 s).
+        gain_integral_per_k: relative speed change per kelvin of deviation and sub-step.
+        gain_proportional_per_k: relative speed change per kelvin of rise.
         log_duty_min, log_duty_max: logarithms of the lowest and highest duty.
         xp: namespace of the arrays.
 
     Returns:
         New logarithm of the duty, between the two bounds.
     """
-    moved = log_duty + gain_per_k * (temp_chip_max_c - temp_target_c)
+    rise_k = temp_chip_max_c - temp_chip_before_c
+    error_k = temp_chip_max_c - temp_target_c
+    moved = log_duty + gain_integral_per_k * error_k + gain_proportional_per_k * rise_k
     return xp.minimum(xp.maximum(moved, log_duty_min), log_duty_max)

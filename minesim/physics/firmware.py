@@ -30,7 +30,9 @@ class FirmwareParams:
         switcher_decrease_c, switcher_rise_c: steps a preset down above, up again below (84 and 79 at a live site).
         fan_target_c: chip temperature that the automatic fan mode holds; 70 assumed (settable 20 to 90).
         fan_duty_min: lowest duty while hashing (VNish allows 10 %).
-        fan_gain_per_k: see :func:`minesim.physics.fan.log_duty_step` (assumed).
+        fan_duty_boot: lowest duty while booting (assumed; miners are loud at their start).
+        fan_integral_per_k_min, fan_proportional_per_k: gains of :func:`minesim.physics.fan.log_duty_step`, per kelvin
+            and minute, and per kelvin (assumed).
     """
 
     start_delay_s: float = 300.0
@@ -46,7 +48,9 @@ class FirmwareParams:
     switcher_rise_c: float = 79.0
     fan_target_c: float = 70.0
     fan_duty_min: float = 0.1
-    fan_gain_per_k: float = 1.0 / 60.0
+    fan_duty_boot: float = 0.5
+    fan_integral_per_k_min: float = 1.0 / 60.0
+    fan_proportional_per_k: float = 1.0 / 40.0
 
 
 @dataclass(frozen=True)
