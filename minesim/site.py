@@ -319,7 +319,7 @@ class Outcome:
         power_w: mean wall power of one miner, (B, M).
         hashrate_ths: mean hashrate of one miner, (B, M).
         hashing: hashing share at the end of the step, (B, M).
-        temp_chip_max_c: hottest chip of the step, degC, (B, M).
+        temp_chip_max_c: hottest chip of the step as the firmware estimates it (board + offset), degC, (B, M).
         power_miners_w: mean power of all miners, (B,).
         power_cooling_w: room fans and pad pump, (B,).
         power_site_w: miners and cooling; the tariff's loss factor adds the transformer, (B,).
@@ -419,7 +419,7 @@ def sub_step(
     intake = temp_intake_c[..., None]
     temp_chip_c, temp_sink_c = heatsink.node_temps_c(chip_source, sink_source, ua * intake, diagonal, network)
     air_rise_k = (heat_w - slope * intake) / (terms.flow * duty)
-    hottest_c = xp.max(temp_chip_c, axis=0) + 0.5 * air_rise_k
+    hottest_c = xp.max(temp_sink_c, axis=0) + (0.5 * air_rise_k + fw.chip_offset_k)
     return SubStep(
         temp_chip_c=temp_chip_c,
         temp_sink_c=temp_sink_c,
@@ -467,8 +467,8 @@ def transition(
 
     # --- firmware: what runs in each sub-step
     half_rise_k = 0.5 * state.air_rise_k
-    chip_start_c = xp.max(state.temp_chip_c, axis=0) + half_rise_k
     board_start_c = xp.max(state.temp_sink_c, axis=0) + half_rise_k
+    chip_start_c = board_start_c + fw.chip_offset_k
     fw_state, started, stopped = firmware.accept(state.firmware, command, chip_start_c, board_start_c, fw, xp=xp)
     hashing, throttle = firmware.hashing_profile(fw_state, command.throttle, site.sub_index, dt, fw, xp=xp)
     share_up, failed_usd = _restarts(state, started, board_start_c, exog, site, xp=xp)
@@ -634,10 +634,13 @@ def _air_terms(
     return terms, envelope_w_per_k, cooling_w
 
 
-def measure(state: SiteState, outcome: Outcome, noise: Array, fault: Array, age_s: float) -> Telemetry:
+def measure(
+    state: SiteState, outcome: Outcome, noise: Array, fault: Array, age_s: float, chip_offset_k: float
+) -> Telemetry:
     """What the site's instruments report after a step.
 
-    The firmware reports whole degrees, its chip temperature is the hottest chip, and its power is an estimate with a
+    The firmware reports whole degrees, its chip temperature is the hottest board plus an offset, and its power is an
+    estimate with a
     fixed relative error per miner (+-5 %); the site meter is exact to its noise-free class.
 
     Args:
@@ -646,14 +649,14 @@ def measure(state: SiteState, outcome: Outcome, noise: Array, fault: Array, age_
         noise: uniform in (0, 1): relative noise of the hashrate reading, (B, M).
         fault: true where the miner did not answer in this step, (B, M).
         age_s: age of the reading, s.
+        chip_offset_k: what the firmware adds to the board's temperature, K.
 
     Returns:
         Telemetry; faulty readings are NaN.
     """
     xp = namespace_of(state.temp_chip_c)
-    half_rise_k = 0.5 * state.air_rise_k
-    chip_c = xp.round(xp.max(state.temp_chip_c, axis=0) + half_rise_k)
-    board_c = xp.round(xp.max(state.temp_sink_c, axis=0) + half_rise_k)
+    board_c = xp.round(xp.max(state.temp_sink_c, axis=0) + 0.5 * state.air_rise_k)
+    chip_c = board_c + chip_offset_k
     reading = Telemetry(
         hashrate_ths=outcome.hashrate_ths * (0.98 + 0.04 * noise),
         power_w=outcome.power_w * (1.0 + state.power_bias),

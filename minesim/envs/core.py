@@ -159,8 +159,10 @@ def build_world(config: EnvConfig) -> World:
         MinesimError: a part is unknown or impossible; the message names it.
     """
     level = difficulty(config.difficulty)
-    source = f"generated/{level.tariff}/{level.volatility}" if config.scenario is None else config.scenario
-    chosen = scenario(source, seed=config.scenario_seed)
+    if config.scenario is None:
+        chosen = scenario("generated", tariff=level.tariff, level=level.volatility, seed=config.scenario_seed)
+    else:
+        chosen = scenario(config.scenario, seed=config.scenario_seed)
     table = compile_table(chosen)
     ratio = table.dt_s / config.dt_ctrl_s
     if config.dt_ctrl_s <= 0.0 or abs(ratio - round(ratio)) > 1e-9 or ratio < 1.0:
@@ -353,12 +355,12 @@ class SiteCore:
         given = options.get("month_peak_frac")
         peak_kw = default_kw if given is None else default_kw * 0.0 + float(given) * rated_kw
         meter = initial_meter(power_kw, peak_kw, row[:, self._columns["billing_month"]], xp=xp)
-        hot = xp.max(state.temp_chip_c, axis=0)
+        board_c = xp.round(xp.max(state.temp_sink_c, axis=0))
         telemetry = Telemetry(
             hashrate_ths=self.curves.hashrate_rated_ths * ones * running,
             power_w=power_w,
-            temp_chip_c=xp.round(hot),
-            temp_board_c=xp.round(xp.max(state.temp_sink_c, axis=0)),
+            temp_chip_c=board_c + self.site.params.firmware.chip_offset_k,
+            temp_board_c=board_c,
             fan_duty=xp.exp(state.log_duty),
             hashing=ones * running,
             age_s=0.0 * ones,
@@ -438,7 +440,8 @@ class SiteCore:
         stopped_w = xp.sum(curves.count * before.run * (1.0 - command.run) * self.telemetry.power_w, axis=-1)
         self.state, outcome = transition(self.state, command, exog, self.site)
         fault = draws[:, 2 * cohorts :] < world.difficulty.fault_rate
-        reading = measure(self.state, outcome, draws[:, cohorts : 2 * cohorts], fault, 0.0)
+        offset_k = self.site.params.firmware.chip_offset_k
+        reading = measure(self.state, outcome, draws[:, cohorts : 2 * cohorts], fault, 0.0, offset_k)
         self.telemetry = observe.last_good(reading, self.telemetry, xp=xp)
 
         # --- money

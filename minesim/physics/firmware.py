@@ -23,6 +23,8 @@ class FirmwareParams:
         ramp_s: from the first hashes to full hashrate, 120 s assumed.
         throttle_tau_s: time constant of a throttle change; three of them are the 80 s that hass-miner states.
         has_throttle: VNish from 1.3.3 on; 1.2.x has none.
+        chip_offset_k: the firmware's chip temperature is its hottest board plus this (LuxOS documentation; 15 on 63 of
+            77 VNish models).
         temp_trip_c: chip temperature at which mining stops (VNish `restart_temp`, default 90).
         temp_resume_c: a tripped or hot miner starts again below this board temperature (VNish normal start, 40).
         temp_start_min_c: no start below this board temperature (VNish: -30 on 62 of 77 models).
@@ -40,6 +42,7 @@ class FirmwareParams:
     ramp_s: float = 120.0
     throttle_tau_s: float = 80.0 / 3.0
     has_throttle: bool = True
+    chip_offset_k: float = 15.0
     temp_trip_c: float = 90.0
     temp_resume_c: float = 40.0
     temp_start_min_c: float = -30.0
