@@ -5,7 +5,7 @@ from __future__ import annotations
 from agents.baselines.base import Knowledge, Rule
 from agents.baselines.fixed import AlwaysStock, BestFixedPreset, FixedPresetParams
 from agents.baselines.myopic import MyopicBestPreset, PeakAvoiding, PeakAvoidingParams
-from agents.baselines.table import RULES, RuleEntry, build, rules, tuned_params
+from agents.baselines.table import RULES, RuleEntry, build, rules, tuned_params, tuned_rules
 from agents.baselines.threshold import HysteresisParams, HysteresisThrottle, Threshold, ThresholdParams
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "build",
     "rules",
     "tuned_params",
+    "tuned_rules",
 ]

@@ -144,7 +144,7 @@ def rules(
     return {name: factory(name) for name in RULES}
 
 
-def tuned_params(scenario: str = "ercot") -> dict[str, RuleParams]:
+def tuned_params(scenario: str = "ercot/4cp") -> dict[str, RuleParams]:
     """Packaged parameters, tuned on the validation weeks that ``tuned.json`` names.
 
     Raises:
@@ -160,3 +160,13 @@ def tuned_record() -> dict[str, Any]:
     """Content of ``tuned.json``: scenario -> validation period, site and parameters by rule."""
     text = resources.files("agents.baselines").joinpath("tuned.json").read_text(encoding="utf-8")
     return dict(json.loads(text))
+
+
+TUNED_FOR = {"day_ahead": "ercot/4cp", "after_interval": "pjm"}
+"""Whose tuned parameters suit a site, by when it knows its price."""
+
+
+def tuned_rules(schema: ObservationSchema, fleet: FleetCurves, price_known: str) -> dict[str, Rule]:
+    """Every rule with packaged parameters, for a site that knows prices ``day_ahead`` or ``after_interval``."""
+    params = tuned_params(TUNED_FOR[price_known])
+    return {name: make() for name, make in rules(schema, fleet, params).items()}

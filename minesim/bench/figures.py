@@ -94,7 +94,7 @@ def data_address(figure: Figure) -> str:
 
 def dot_plot(profits: Mapping[str, Interval], palette: Mapping[str, str], unit: str = "USD a week") -> Figure:
     """Mean of each agent with its interval, the first agent (the baseline) marked by a line."""
-    figure, axes = new_figure(7.4, 0.42 * len(profits) + 0.9)
+    figure, axes = new_figure(6.4, 0.5 * len(profits) + 0.9)
     names = list(profits)
     baseline = profits[names[0]].estimate
     axes.axvline(0.0, color=INK, linewidth=0.9)
@@ -121,7 +121,7 @@ def dot_plot(profits: Mapping[str, Interval], palette: Mapping[str, str], unit: 
 
 def money_bars(terms: Mapping[str, Mapping[str, float]], unit: str = "USD a week") -> Figure:
     """Where the money went: income above zero, costs below, net profit as a mark; one bar an agent."""
-    figure, axes = new_figure(7.4, 3.5)
+    figure, axes = new_figure(6.4, 4.0)
     names = list(terms)
     shown = [term for term in MONEY_TERMS if any(abs(terms[name][term]) > 1e-9 for name in names)]
     above, below = np.zeros(len(names)), np.zeros(len(names))
@@ -154,7 +154,7 @@ def money_bars(terms: Mapping[str, Mapping[str, float]], unit: str = "USD a week
 
 def weekly_gains(gains: Mapping[str, np.ndarray], starts: np.ndarray, palette: Mapping[str, str]) -> Figure:
     """Gain of each agent over the baseline, week by week: shows whether a mean hangs on a few weeks."""
-    figure, axes = new_figure(7.4, 2.7)
+    figure, axes = new_figure(11.0, 3.1)
     width = 0.86 / max(len(gains), 1)
     days = starts.astype("datetime64[D]")
     for index, (name, gain) in enumerate(gains.items()):
@@ -181,7 +181,7 @@ def week_figure(traces: Mapping[str, xr.Dataset], start: np.datetime64, palette:
         palette: colour of each agent.
     """
     figure, (price_axes, power_axes, temp_axes) = new_figure(
-        7.4, 6.2, 3, sharex=True, gridspec_kw={"height_ratios": [1.0, 1.25, 1.25]}
+        11.0, 7.4, 3, sharex=True, gridspec_kw={"height_ratios": [1.0, 1.25, 1.25]}
     )
     first = next(iter(traces.values()))
     minutes = np.arange(first.sizes["step"]) * int(first.attrs["dt_ctrl_s"]) // 60

@@ -69,7 +69,6 @@ class Row:
     profit_range: str
     gain: str
     gain_range: str
-    p_value: str
     verdict: str
     behind_best: str
     behind_best_range: str
@@ -211,8 +210,9 @@ def _section(card: xr.Dataset, scenario: str, traces: Mapping[str, xr.Dataset], 
 
 
 def _most_different(gains: Mapping[str, np.ndarray]) -> list[str]:
-    """The agent that differs most from the baseline beside the best: the lowest of them."""
-    return [min(gains, key=lambda agent: float(gains[agent].mean()))] if gains else []
+    """Beside baseline and best, the rule that earned least among those that did not do the same as the baseline."""
+    moved = {agent: float(gain.mean()) for agent, gain in gains.items() if np.abs(gain).max() > TIED_USD}
+    return [min(moved, key=lambda agent: moved[agent])] if moved else []
 
 
 def _at_cost_scale(terms: Mapping[str, float], scale: float) -> float:
@@ -240,8 +240,7 @@ def _row(
         profit=usd(profit[agent].estimate),
         profit_range=_range(profit[agent]),
         gain=usd(gain.difference.estimate, signed=True) if gain else NONE,
-        gain_range=_range(gain.difference, signed=True) if gain else "baseline",
-        p_value=_p(gain.p_adjusted) if gain else NONE,
+        gain_range=f"{_range(gain.difference, signed=True)}; p {_p(gain.p_adjusted)}" if gain else "baseline",
         verdict=_verdict(gain) if gain else "",
         behind_best=usd(behind.difference.estimate, signed=True) if behind else NONE,
         behind_best_range=_range(behind.difference, signed=True) if behind else "best",
@@ -316,11 +315,12 @@ def _notes(
                 f"Its three best weeks bring {top / gain.sum() * 100.0:.0f} % of its whole gain"
                 + (": without them the conclusion would be weaker." if top > 0.5 * gain.sum() else ".")
             )
+    everyone = {baseline: 0.0 * next(iter(gains.values())), **gains} if gains else {}
     same = [
         f"{_words(first)} and {_words(second)}"
-        for index, first in enumerate(gains)
-        for second in list(gains)[index + 1 :]
-        if np.allclose(gains[first], gains[second], atol=TIED_USD)
+        for index, first in enumerate(everyone)
+        for second in list(everyone)[index + 1 :]
+        if np.allclose(everyone[first], everyone[second], atol=TIED_USD)
     ]
     if same:
         notes.append(f"Did the same on these weeks: {'; '.join(same)}.")

@@ -1,10 +1,16 @@
 """Intervals and p-values for weekly results: block bootstrap over weeks, paired on identical draws, Holm-corrected.
 
 Weekly profits of one site are few (26 in half a year), skewed and correlated (price regimes, monthly charges), so
-weeks are resampled in blocks, and the plain percentile interval, which is too narrow for few blocks, is stretched as
-Student's t is against the normal distribution. Measured coverage of the nominal 95 % interval with 26 weeks in blocks
-of 4 (2,000 synthetic series each): 96 % for independent normal weeks, 95 % for AR(1) 0.3 weeks, 91 to 93 % for strongly
-skewed ones; the plain percentile interval has 88, 85 and 81 to 85 %.
+weeks are resampled in blocks. The plain percentile interval is too narrow for few blocks; its quantiles are therefore
+moved out as far as Student's t lies outside the normal distribution (Hesterberg's expanded percentile), which keeps
+the interval within what the data can produce: a rule that never loses a week gets no loss for a lower end.
+
+Measured coverage of the nominal 95 % interval, 26 weeks in blocks of 4, 1,000 synthetic series each: 97 % for
+independent normal weeks, 95 % for AR(1) weeks (0.3), 90 to 91 % for strongly right-skewed ones, where misses are nearly
+all on the upper side (0.7 to 1.3 % below instead of 2.5 %). The plain percentile interval has 91, 86 and 83 %.
+
+References: Hesterberg (2015), "What teachers should know about the bootstrap", The American Statistician 69(4),
+doi:10.1080/00031305.2015.1089789; Politis and Romano (1992) for circular blocks.
 """
 
 from __future__ import annotations
@@ -106,15 +112,16 @@ def mean_interval(
         by_week = np.stack([table[:, index].mean(axis=1) for index in seed_index])
         means = np.take_along_axis(by_week, week_index, axis=1).mean(axis=1)
     blocks = weeks / block
-    rank = (np.arange(resamples) + 0.5) / resamples
-    with np.errstate(invalid="ignore"):
-        stretch = stats.t.ppf(rank, blocks - 1.0) / stats.norm.ppf(rank)
-    stretch = np.where(np.isfinite(stretch), stretch, stats.norm.pdf(0.0) / stats.t.pdf(0.0, blocks - 1.0))
-    draws = estimate + (np.sort(means) - estimate) * stretch * np.sqrt(blocks / (blocks - 1.0))
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(draws, [tail, 1.0 - tail])
-    beyond = min(int((draws <= 0.0).sum()), int((draws >= 0.0).sum()))
-    p_value = min(1.0, 2.0 * (beyond + 1) / (resamples + 1))
+    student, widen = stats.t(blocks - 1.0), np.sqrt(blocks / (blocks - 1.0))
+    tail = float(stats.norm.cdf(student.ppf((1.0 - level) / 2.0) * widen))
+    low, high = np.quantile(means, [tail, 1.0 - tail])
+    beyond = min(int((means <= 0.0).sum()), int((means >= 0.0).sum()))
+    p_value = 2.0 * float(student.cdf(stats.norm.ppf((beyond + 1) / (resamples + 1)) / widen))
+    spread = float(means.std()) * widen
+    if beyond == 0 and spread > 0.0:
+        # The draws resolve no smaller p than this; a mean many spreads from zero is told apart by Student's t.
+        p_value = min(p_value, 2.0 * float(student.sf(abs(estimate) / spread)))
+    p_value = min(1.0, p_value)
     return Interval(estimate, float(low), float(high), p_value, level)
 
 

@@ -28,6 +28,7 @@ def fleet() -> FleetCurves:
         preset_fixed_w=np.full((2, 4), 400.0),
         preset_last=np.array([3, 1]),
         net_revenue_factor=np.array([1.0, 1.0]),
+        offset=np.array([0, 4]),
     )
 
 
