@@ -89,15 +89,20 @@ def _read_store(path: Path) -> xr.Dataset:
         with xr.open_dataset(path) as stored:
             return xr.Dataset(stored.load())
     except ImportError as error:
-        raise MissingExtraError(
-            explain(f"{path.suffix} support is not installed", fix=f"Install it: {error}")
-        ) from error
+        raise _no_support(path, error) from error
     except (OSError, ValueError, KeyError) as error:
         if "install" in str(error):
-            raise MissingExtraError(
-                explain(f"{path.suffix} support is not installed", fix="pip install 'minesim[report]' (nc) or zarr")
-            ) from error
+            raise _no_support(path, error) from error
         raise _unreadable(path, error) from error
+
+
+def _no_support(path: Path, error: Exception) -> MissingExtraError:
+    return MissingExtraError(
+        explain(
+            f"{path.suffix} support is not installed: {error}",
+            fix="Install it (nc: pip install 'minesim[report]'; zarr: pip install zarr), or give csv or parquet.",
+        )
+    )
 
 
 def _of_frame(frame: pd.DataFrame, attributes: dict[str, str], path: Path) -> xr.Dataset:
