@@ -21,9 +21,9 @@ from minesim.units import CP_AIR_J_PER_KG_K, M3_PER_S_PER_CFM
 FLOW_PER_FAN_PAIR_CFM = 197.0
 """Two fans in series move what one does: 197 cfm each (S19 Pro fan; buybtc123.com). Four fans: 394 cfm at full speed;
 370 cfm were measured through a farm's S19 Pro."""
-NTU_FULL_FLOW = 1.25
+NTU_FULL_FLOW = 1.35
 """Chosen so that an S21 behaves as in the field (throttles above 40 C intake, stops above 47 C): its heatsinks then
-stand about 22 K over the intake at full flow and 3.5 kW. Assumed alike for all air-cooled models."""
+stand about 21 K over the intake at full flow and 3.5 kW. Assumed alike for all air-cooled models."""
 CHIP_OVER_SINK_RATED_K = 15.0
 """Firmwares estimate chip = board + 15 C (LuxOS documentation, VNish offset table)."""
 SINK_J_PER_K_PER_BOARD = 2400.0
