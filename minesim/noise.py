@@ -29,9 +29,9 @@ def uniform(seed: Array, step: Array, index: Array) -> Array:
         index: int64, shape (N,): which draw.
 
     Returns:
-        Floating-point array (..., B, N) of values (k + 1/2) / 2^24 (24 bits are exact in single precision too).
+        Floating-point array (..., B, N) of values (k + 1/2) / 2^23, exact in single precision too.
     """
     x = _mix((seed & _MASK) ^ 0x9E3779B9)
     x = _mix(x ^ (step & _MASK))
     x = _mix(x ^ (index & _MASK))
-    return ((x >> 8) + 0.5) / 16777216.0
+    return ((x >> 9) + 0.5) / 8388608.0

@@ -88,7 +88,8 @@ class HashrateTuningVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
         if truncated.any():
             self._early = np.where(truncated, 0, self._early)
             final = np.empty(self.num_envs, object)
-            final[truncated] = list(observation[truncated])
+            for b in np.flatnonzero(truncated):
+                final[b] = observation[b]
             infos |= {
                 "final_obs": final,
                 "_final_obs": truncated,
