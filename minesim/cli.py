@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
 
+from minesim.bench.backtest_command import backtest_command
 from minesim.errors import MinesimError
 from minesim.scenario.commands import app as data_app
+
+if TYPE_CHECKING:
+    from minesim.bench.backtest import RuleBuilder
 
 
 class PlainErrors(TyperGroup):
@@ -27,6 +31,15 @@ app = typer.Typer(
     cls=PlainErrors, no_args_is_help=True, add_completion=False, help="Digital twin of a crypto-mining site."
 )
 app.add_typer(data_app, name="data")
+
+
+def _rules() -> RuleBuilder:
+    from agents.baselines import tuned_rules
+
+    return tuned_rules
+
+
+app.command("backtest")(backtest_command(_rules))
 
 
 @app.callback()

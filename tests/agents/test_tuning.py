@@ -1,0 +1,67 @@
+"""Tuning on a small real environment, and the packaged parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from agents.baselines import RULES, Knowledge, build, tuned_params, tuned_rules
+from agents.baselines.table import TUNED_FOR, tuned_record
+from agents.baselines.tuning import as_text, needs_tuning, pick, try_candidates
+from minesim.bench.rollout import rollout
+from minesim.control.observe import schema
+from minesim.envs.core import EnvConfig, World, build_world
+from minesim.errors import ParamsError
+
+
+@pytest.fixture(scope="module")
+def tiny() -> World:
+    return build_world(EnvConfig(site="one_s19j_pro", split=None, episode_days=1.0 / 12.0, difficulty="easy"))
+
+
+def test_candidates_are_tried_on_the_same_weeks_and_the_best_wins(tiny: World) -> None:
+    knowledge = Knowledge(schema(tiny.cohorts), tiny.params.curves)
+    starts = tiny.table.start_utc[[96, 960]]
+    tried = try_candidates("threshold", knowledge, tiny, starts)
+    candidates = RULES["threshold"].candidates()
+    assert tried["profit_usd"].shape == (len(candidates), 2)
+    alone = rollout(build("threshold", knowledge, candidates[2]), tiny, starts)
+    assert tried["profit_usd"].to_numpy()[2] == pytest.approx(alone["profit_usd"].to_numpy(), rel=1e-12)
+
+
+def test_pick_takes_the_highest_mean_and_the_first_of_equals() -> None:
+    count = len(RULES["threshold"].candidates())
+    profit = np.zeros((count, 3))
+    profit[2] = [9.0, 0.0, 0.0]
+    profit[4] = [1.0, 1.0, 1.0]
+    tuned = pick("threshold", xr.Dataset({"profit_usd": (("candidate", "week"), profit)}))
+    assert tuned.params == RULES["threshold"].candidates()[2]
+    assert tuned.profit_usd_per_week == 3.0
+    assert tuned.candidates == count
+    flat = pick("threshold", xr.Dataset({"profit_usd": (("candidate", "week"), 0.0 * profit)}))
+    assert flat.params == RULES["threshold"].candidates()[0]
+
+
+def test_rules_without_parameters_need_no_tuning() -> None:
+    assert [name for name in RULES if not needs_tuning(name)] == ["always_stock", "myopic_best_preset"]
+    assert as_text(None) == "none"
+    assert as_text(RULES["threshold"].candidates()[0]) == "factor 0.7"
+
+
+def test_packaged_parameters_come_from_validation_weeks_and_fit_the_table() -> None:
+    record = tuned_record()
+    for scenario in TUNED_FOR.values():
+        validation = record[scenario]["validation"]
+        assert "2023-01-01" <= validation["first"] < validation["last"] <= "2023-07-01"
+        assert set(tuned_params(scenario)) == {name for name in RULES if needs_tuning(name)}
+        for name, params in tuned_params(scenario).items():
+            assert params in RULES[name].candidates()
+    with pytest.raises(ParamsError, match="Did you mean 'pjm'"):
+        tuned_params("pmj")
+
+
+def test_tuned_rules_are_all_rules_with_the_baseline_first(tiny: World) -> None:
+    made = tuned_rules(schema(tiny.cohorts), tiny.params.curves, "day_ahead")
+    assert list(made) == list(RULES)
+    assert made["threshold"].params == tuned_params("ercot/4cp")["threshold"]  # type: ignore[attr-defined]
