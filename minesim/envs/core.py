@@ -312,7 +312,7 @@ class SiteCore:
             self.meter = state_where(rows, fresh[2], self.meter)
             self.telemetry = state_where(rows, fresh[3], self.telemetry)
             self._power_before_w = self.xp.where(rows, fresh[4], self._power_before_w)
-        return self._observe()
+        return self.observation()
 
     def _draw(self, b: int, options: Mapping[str, Any]) -> EpisodeDraw:
         rng = np.random.default_rng([int(self.seeds[b]) & 0xFFFFFFFFFFFFFFFF, int(self._episode[b])])
@@ -386,7 +386,7 @@ class SiteCore:
         """Settlement row of the coming step, (B,)."""
         return self.start_row + self.step_count // self.world.steps_per_row
 
-    def _observe(self) -> Array:
+    def observation(self) -> Array:
         phase = self.step_count % self.world.steps_per_row
         elapsed_s = self._constant(phase * self.world.config.dt_ctrl_s)
         return observe.observe(
@@ -473,7 +473,7 @@ class SiteCore:
         info = self._info(money, outcome, column, cost, reason, terms)
         reward = sum(terms.values())
         return StepResult(
-            observation=self._observe(),
+            observation=self.observation(),
             reward=reward,
             cost=cost,
             truncated=self.step_count >= world.horizon_steps,
