@@ -127,7 +127,7 @@ def accept(
         restart_s = restart * (params.start_delay_s - full) + full
         changed_s = changed * (params.preset_change_s - full) + full
         wait_s = xp.maximum(wait_s, xp.maximum(restart_s, changed_s))
-    waits = wait_s > 0.0
+    waits = wait_s >= 0.0
     if xp.maybe_any(waits):
         too_cold = waits & (temp_board_c < params.temp_start_min_c)
         wait_s = xp.where(too_cold, xp.maximum(wait_s, params.start_delay_s), wait_s)
