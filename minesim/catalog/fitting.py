@@ -38,8 +38,8 @@ CHIP_OVER_BOARD_K = 15.0
 """Firmwares estimate chip = board + 15 C."""
 EFFICIENCY_COLD_J_PER_TH, TEMP_COLD_C = 24.0, 20.0 + CHIP_OVER_BOARD_K
 EFFICIENCY_HOT_J_PER_TH, TEMP_HOT_C = 34.0, 75.0 + CHIP_OVER_BOARD_K
-"""S19j Pro at constant hashrate (Braiins figure), read as board temperatures: a test of the same model with a wall meter
-states board temperature from under 20 to 75 C (ydminer.com), and read so the slope at stock agrees with the T21's."""
+"""S19j Pro at constant hashrate (Braiins figure), read as board temperatures: a test of the same model with a wall
+meter states board temperature from under 20 to 75 C (ydminer.com), and so read the slope at stock is the T21's."""
 SWING_POWER, SWING_TEMP_K = 0.073, 11.0
 """T21 over one day at fixed settings (guzmanpintos.com), read as a swing of chip temperature."""
 BETA_OLD_PER_K = 0.025
@@ -197,8 +197,9 @@ class LeakConstants:
 def leak_constants() -> LeakConstants:
     """Fit the growth of leakage with temperature, and its share in the X19 and X21 generations.
 
-    The S19j Pro's share comes from its table; the growth follows from 24 -> 34 J/TH between 20 and 75 C board temperature at constant
-    hashrate. The X21 share is the one with which a T21 swings by 7.3 % over 11 K around the reference temperature.
+    The S19j Pro's share comes from its table; the growth follows from 24 -> 34 J/TH between 20 and 75 C on the board at
+    constant hashrate. The X21 share is the one with which a T21 swings by 7.3 % over 11 K around the reference
+    temperature.
     """
     optimize = _scipy_optimize()
     table = next(t for t in load_tables() if t.hardware == BEST_X19)
