@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from minesim.bench.backtest_command import backtest_command
+from minesim.envs.commands import app as envs_app
 from minesim.errors import MinesimError
 from minesim.scenario.commands import app as data_app
 
@@ -31,6 +32,7 @@ app = typer.Typer(
     cls=PlainErrors, no_args_is_help=True, add_completion=False, help="Digital twin of a crypto-mining site."
 )
 app.add_typer(data_app, name="data")
+app.add_typer(envs_app, name="envs")
 
 
 def _rules() -> RuleBuilder:
