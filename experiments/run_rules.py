@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 import numpy as np
@@ -26,7 +26,7 @@ import agents.baselines
 import minesim
 from agents.baselines import RULES, AlwaysStock, Knowledge, build
 from agents.baselines.table import plain_params
-from agents.baselines.tuning import as_text, needs_tuning, pick, try_candidates
+from agents.baselines.tuning import Tuned, as_text, at_edge, needs_tuning, pick, try_candidates
 from minesim.bench import about, scorecard
 from minesim.bench.cells import CellStore
 from minesim.bench.files import array_hash, source_hash, write_json
@@ -37,7 +37,17 @@ from minesim.envs.core import EnvConfig, World, build_world
 from minesim.errors import MinesimError, ParamsError, explain
 
 BASELINE = AlwaysStock.name
-SOURCES = ("control", "economics", "physics", "catalog", "data", "scenario", "tasks", "envs")
+SOURCES = (
+    "control",
+    "economics",
+    "physics",
+    "catalog",
+    "data",
+    "scenario",
+    "tasks",
+    "envs/core.py",
+    "bench/rollout.py",
+)
 Compute = Callable[[OnStep], xr.Dataset]
 
 
@@ -75,9 +85,7 @@ class Weeks:
             starts = week_starts(self.first, self.weeks, self.every)
         except ValueError as error:
             raise ParamsError(
-                explain(
-                    f"first week {self.first!r}, {self.weeks} weeks, every {self.every}", allowed="2023-07-01, 26, 1"
-                )
+                explain(f"weeks are {self.first!r}, {self.weeks}, {self.every}", allowed="like '2023-07-01', 26, 1")
             ) from error
         if not len(starts):
             raise ParamsError(explain(f"weeks is {self.weeks}", allowed="1 or more"))
@@ -117,7 +125,6 @@ class Run:
         self.code = source_hash(
             *(package / name for name in SOURCES),
             *sorted(path for path in package.glob("*.py") if path.name != "cli.py"),
-            package / "bench" / "rollout.py",
             Path(agents.baselines.__file__).parent,
             suffixes=(".py", ".csv"),
         )
@@ -209,10 +216,11 @@ def run(config: RunConfig, console: Console) -> Path:
     """Tune, test, write. Returns the path of the report."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        if not config.scenario.names or not config.bench.seeds:
+            raise ParamsError(explain("scenario.names or bench.seeds is empty", allowed="at least one of each"))
         job = Run(config, progress)
+        job.showcase()
         worlds = {name: job.world(name) for name in config.scenario.names}
-        if not worlds:
-            raise ParamsError(explain("scenario.names is empty", allowed="at least one scenario"))
         cells: dict[tuple[str, str], xr.Dataset] = {}
         tuned: dict[str, dict[str, Any]] = {}
         for scenario, world in worlds.items():
@@ -267,8 +275,10 @@ def describe(config: RunConfig, worlds: dict[str, World], tuned: dict[str, dict[
     """What the report tells beside the numbers."""
     first = next(iter(worlds.values()))
     weeks = config.bench.validation
+    starts = weeks.starts()
     shown = config.bench.test.starts()[config.bench.showcase_week].astype("datetime64[D]")
-    period = f"tuned on {len(weeks.starts())} weeks from {weeks.first}"
+    end = (starts[-1] + np.timedelta64(7, "D")).astype("datetime64[D]")
+    tuning = ("tuned on", f"{len(starts)} weeks from {weeks.first} to {end}, none of them a test week")
     licences = dict.fromkeys(text for world in worlds.values() for text in about.licences(world))
     return About(
         title="What simple control rules earned on real weeks",
@@ -277,19 +287,26 @@ def describe(config: RunConfig, worlds: dict[str, World], tuned: dict[str, dict[
         command="make run",
         agents={name: row.summary for name, row in RULES.items()},
         parameters={
-            scenario: {
-                name: f"{as_text(result.params)} (best of {result.candidates}, {period})" if result else "no parameters"
-                for name, result in results.items()
-            }
+            scenario: {name: parameter_text(name, result) for name, result in results.items()}
             for scenario, results in tuned.items()
         },
-        scenarios={scenario: about.scenario_facts(world) for scenario, world in worlds.items()},
+        scenarios={scenario: [*about.scenario_facts(world), tuning] for scenario, world in worlds.items()},
         site=about.site_facts(first),
         fleet=about.fleet_rows(first),
         assumptions=about.assumptions(first),
         versions=about.versions(),
         licences=list(licences),
-        showcase=f"The week from {shown} was chosen before any result was seen.",
+        showcase=f"The week from {shown} is set in the configuration (bench.showcase_week), not picked by its result.",
+    )
+
+
+def parameter_text(name: str, result: Tuned | None) -> str:
+    """Tuned parameters for people, and whether the search should have gone further."""
+    if result is None:
+        return "no parameters"
+    edge = ", ".join(key.replace("_", " ") for key in at_edge(name, result.params))
+    return (
+        f"{as_text(result.params)} (best of {result.candidates}{f'; {edge} at the edge of the search' if edge else ''})"
     )
 
 
@@ -316,7 +333,7 @@ def read_config(raw: DictConfig) -> RunConfig:
     """
     plain = {key: value for key, value in raw.items() if key != "hydra"}
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), plain))
+        return cast(RunConfig, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), plain)))
     except OmegaConfBaseException as error:
         raise ParamsError(explain(str(error).splitlines()[0], origin="configuration")) from error
 

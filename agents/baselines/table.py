@@ -59,20 +59,20 @@ RULES: Mapping[str, RuleEntry] = {
     Threshold.name: RuleEntry(
         Threshold,
         ThresholdParams,
-        {"factor": (0.7, 0.85, 1.0, 1.15, 1.4, 2.0)},
+        {"factor": (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)},
         "on at stock below a tuned share of the break-even price, else off",
     ),
     HysteresisThrottle.name: RuleEntry(
         HysteresisThrottle,
         HysteresisParams,
-        {"full_below": (0.6, 0.85), "stop_above": (1.0, 1.25, 1.6), "level_low": (0.55, 0.8)},
+        {"full_below": (0.6, 0.85), "stop_above": (0.9, 1.1, 1.4), "level_low": (0.55, 0.8)},
         "stock below one price, off above another, throttled in between",
     ),
     MyopicBestPreset.name: RuleEntry(MyopicBestPreset, None, {}, "each cohort at the preset that earns most right now"),
     PeakAvoiding.name: RuleEntry(
         PeakAvoiding,
         PeakAvoidingParams,
-        {"call_factor": (0.3, 1.0, 3.0), "hold_factor": (1.0, 4.0)},
+        {"call_factor": (0.1, 0.3, 1.0, 3.0), "hold_factor": (1.0, 4.0)},
         "myopic with the expected peak charge in the price, and shaved to the month's running peak",
     ),
 }

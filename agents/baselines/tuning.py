@@ -69,6 +69,12 @@ def needs_tuning(name: str) -> bool:
     return len(entry(name).candidates()) > 1
 
 
+def at_edge(name: str, params: RuleParams) -> list[str]:
+    """Parameters that ended at the edge of their grid: a better value may lie beyond."""
+    grid, chosen = entry(name).grid, plain_params(params)
+    return [key for key, tried in grid.items() if len(tried) > 1 and chosen[key] in (min(tried), max(tried))]
+
+
 def as_text(params: RuleParams) -> str:
     """Parameters for people: ``factor 1.15``."""
     return ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in plain_params(params).items()) or "none"

@@ -115,6 +115,7 @@ def dot_plot(profits: Mapping[str, Interval], palette: Mapping[str, str], unit: 
     axes.set_ylim(len(names) - 0.5, -0.7)
     axes.set_xlabel(f"net profit, {unit} (mean over the weeks, 95 % interval)")
     axes.grid(axis="y", visible=False)
+    axes.locator_params(axis="x", nbins=6)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     return figure
 

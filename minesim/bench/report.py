@@ -276,7 +276,9 @@ def _finding(best: str, baseline: str, against_base: Mapping[str, Comparison]) -
         f"{_words(baseline)} (95 % interval {_range(item.difference, signed=True)}; p {_p(item.p_adjusted)} after "
         f"correction for {len(against_base)} comparisons)."
     )
-    if _verdict(item) == "open":
+    if _verdict(item) == "open" and item.difference.excludes_zero:
+        told += " On its own the interval leaves zero out, after the correction it does not: likely, but not proven."
+    elif _verdict(item) == "open":
         told += " This is within what chance can do: read it as no proven difference."
     return told
 
@@ -311,9 +313,11 @@ def _notes(
         notes.append(f"{_words(best, True)} did worse than {_words(baseline)} in {lost} of {len(gain)} weeks.")
         top = float(np.sort(gain)[-3:].sum())
         if len(gain) > 6 and gain.sum() > 0.0:
+            share = top / gain.sum() * 100.0
             notes.append(
-                f"Its three best weeks bring {top / gain.sum() * 100.0:.0f} % of its whole gain"
-                + (": without them the conclusion would be weaker." if top > 0.5 * gain.sum() else ".")
+                f"Without its three best weeks it would have lost against {_words(baseline)}."
+                if share > 100.0
+                else f"Its three best weeks bring {share:.0f} % of its whole gain."
             )
     everyone = {baseline: 0.0 * next(iter(gains.values())), **gains} if gains else {}
     same = [

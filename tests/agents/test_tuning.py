@@ -46,7 +46,7 @@ def test_pick_takes_the_highest_mean_and_the_first_of_equals() -> None:
 def test_rules_without_parameters_need_no_tuning() -> None:
     assert [name for name in RULES if not needs_tuning(name)] == ["always_stock", "myopic_best_preset"]
     assert as_text(None) == "none"
-    assert as_text(RULES["threshold"].candidates()[0]) == "factor 0.7"
+    assert as_text(RULES["threshold"].candidates()[0]) == "factor 0.5"
 
 
 def test_packaged_parameters_come_from_validation_weeks_and_fit_the_table() -> None:

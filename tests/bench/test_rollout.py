@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,3 +134,9 @@ def test_every_metric_tells_unit_formula_and_direction() -> None:
         assert metric.units
         assert metric.formula
         assert metric.better in ("higher", "lower", "neither")
+
+
+def test_the_documentation_tells_the_formulas_that_are_computed() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    for metric in METRICS:
+        assert f"| `{metric.name}` | {metric.units} | {metric.formula} |" in page
