@@ -85,9 +85,11 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 def _read_store(path: Path) -> xr.Dataset:
     try:
         if path.suffix == ".zarr":
-            return xr.Dataset(xr.open_zarr(path).load())
+            loaded: xr.Dataset = xr.open_zarr(path).load()
+            return loaded
         with xr.open_dataset(path) as stored:
-            return xr.Dataset(stored.load())
+            loaded = stored.load()
+            return loaded
     except ImportError as error:
         raise _no_support(path, error) from error
     except (OSError, ValueError, KeyError) as error:

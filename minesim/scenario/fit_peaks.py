@@ -142,14 +142,16 @@ class Skill:
     log_loss_base: float
 
 
-def skill(days: Days, part: CoincidentPeakCharge, beta: Floats, *, draws: int = 20) -> Skill:
+def skill(
+    days: Days, part: CoincidentPeakCharge, beta: Floats, *, draws: int = 20, error_k: float = FORECAST_ERROR_K
+) -> Skill:
     """Score coefficients on the test year with draws that the fit has not seen."""
     rows = days.in_season & (days.year == TEST_YEAR)
     is_peak = days.peak_quarter[rows] >= 0
     season = days.season[rows]
     called, ranks, sums, losses = [], [], [], []
     for draw in range(FIRST_TEST_DRAW, FIRST_TEST_DRAW + draws):
-        chance = logistic(beta[0] + days.features(part, draw)[rows] @ beta[1:])
+        chance = logistic(beta[0] + days.features(part, draw, error_k)[rows] @ beta[1:])
         called.append(np.count_nonzero(chance >= chance[is_peak].min()))
         ranks.append([np.count_nonzero(chance[season == season[d]] >= chance[d]) for d in np.flatnonzero(is_peak)])
         sums.append(chance.sum())

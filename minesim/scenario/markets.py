@@ -49,7 +49,7 @@ def standard_pressure_pa(altitude_m: float) -> float:
     """Air pressure of the standard atmosphere at an altitude, Pa (ICAO, troposphere, -500 to 11000 m).
 
     >>> round(standard_pressure_pa(1726.0))
-    82210
+    82237
     """
     return float(PRESSURE_SEA_LEVEL_PA * (1.0 - 2.25577e-5 * altitude_m) ** 5.2559)
 

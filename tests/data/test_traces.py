@@ -38,7 +38,7 @@ def test_weather_is_plausible(city):
     data = load_weather(city)
     assert -45.0 < float(data["temp_amb_c"].min()) < 5.0
     assert 30.0 < float(data["temp_amb_c"].max()) < 50.0
-    assert 0.0 <= float(data["rel_humidity_pct"].min())
+    assert float(data["rel_humidity_pct"].min()) >= 0.0
     assert float(data["rel_humidity_pct"].max()) <= 100.0
     july = data["temp_amb_c"].sel(time=slice("2022-07", "2022-07"))
     local = pd.DatetimeIndex(july["time"].to_numpy(), tz="UTC").tz_convert(data.attrs["site_timezone"])

@@ -89,7 +89,7 @@ def test_binary_csv_and_broken_parquet(tmp_path):
     for suffix in (".csv", ".parquet", ".nc"):
         path = tmp_path / f"bad{suffix}"
         path.write_bytes(bytes(range(128, 256)) * 20)
-        with pytest.raises((DataFileError, MissingExtraError), match="bad|support"):
+        with pytest.raises((DataFileError, MissingExtraError), match=r"bad|support"):
             read_traces(path)
 
 

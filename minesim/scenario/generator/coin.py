@@ -45,14 +45,17 @@ def generate_coin(
 
 def _daily_price(rng: np.random.Generator, days: int, parameters: GeneratorParameters) -> Floats:
     """Price at 00:00 UTC of each day: log returns with autoregressive log variance, and rare jumps."""
+    variance_rng, return_rng, jump_rng, size_rng, start_rng = rng.spawn(5)
     log_variance = parameters.number("coin_log_variance_sd") * ar1(
-        rng, days, parameters.number("coin_log_variance_tau_days")
+        variance_rng, days, parameters.number("coin_log_variance_tau_days")
     )
     sd = parameters.number("coin_return_sd")
-    returns = sd * np.exp(0.5 * log_variance) * rng.standard_normal(days)
-    jumps = rng.random(days) < parameters.number("coin_jump_rate_per_day")
-    returns += jumps * parameters.number("coin_jump_sd") * rng.standard_normal(days)
-    start = parameters.number("coin_start_usd") * np.exp(parameters.number("coin_start_log_sd") * rng.standard_normal())
+    returns = sd * np.exp(0.5 * log_variance) * return_rng.standard_normal(days)
+    jumps = jump_rng.random(days) < parameters.number("coin_jump_rate_per_day")
+    returns += jumps * parameters.number("coin_jump_sd") * size_rng.standard_normal(days)
+    start = parameters.number("coin_start_usd") * np.exp(
+        parameters.number("coin_start_log_sd") * start_rng.standard_normal()
+    )
     returns[0] = 0.0
     return np.asarray(start * np.exp(np.cumsum(returns + parameters.number("coin_drift_per_day"))))
 
@@ -67,17 +70,18 @@ def _difficulty(
     rule from the window's first to its last block.
     """
     hours = len(price_usd)
+    growth_rng, window_rng = rng.spawn(2)
     result = np.empty(hours)
     difficulty = parameters.number("difficulty_start")
     # The hash rate that would find a block every 600 s, with the window's first luck unknown.
     log_hash_rate = np.log(difficulty * HASHES_PER_DIFFICULTY / BTC_BLOCK_S)
     growth = parameters.number("hashrate_growth_per_h") + parameters.number("hashrate_noise_per_sqrt_h") * (
-        rng.standard_normal(hours)
+        growth_rng.standard_normal(hours)
     )
     pull = parameters.number("hashrate_pull_per_h")
     reference = parameters.number("hashprice_reference_usd_per_phs_day")
-    begin_s = -float(rng.uniform(0.0, RETARGET_BLOCKS * BTC_BLOCK_S))
-    luck = rng.gamma(RETARGET_BLOCKS - 1, 1.0 / (RETARGET_BLOCKS - 1))
+    begin_s = -float(window_rng.uniform(0.0, RETARGET_BLOCKS * BTC_BLOCK_S))
+    luck = window_rng.gamma(RETARGET_BLOCKS - 1, 1.0 / (RETARGET_BLOCKS - 1))
     # Part of the window that lies before the first hour ran at the starting hash rate.
     done = -begin_s / (RETARGET_BLOCKS * BTC_BLOCK_S)
     for hour in range(hours):
@@ -90,5 +94,5 @@ def _difficulty(
             end_s = (hour + 1) * SECONDS_PER_HOUR
             difficulty = next_difficulty(difficulty, round(begin_s), round(end_s))
             begin_s, done = end_s, 0.0
-            luck = rng.gamma(RETARGET_BLOCKS - 1, 1.0 / (RETARGET_BLOCKS - 1))
+            luck = window_rng.gamma(RETARGET_BLOCKS - 1, 1.0 / (RETARGET_BLOCKS - 1))
     return result

@@ -50,13 +50,14 @@ def generate_load(rng: np.random.Generator, clock: Clock, temp_c: Floats, model:
     padded = np.concatenate([np.full(len(kernel) - 1, temp_c[0]), temp_c])
     smoothed = np.convolve(padded, kernel / kernel.sum(), mode="valid")
     cooling = model.cooling_per_k * np.maximum(0.5 * (temp_c + smoothed) - model.balance_c, 0.0)
-    noise = model.noise_sd * ar1(rng, len(temp_c), model.noise_tau_h)
+    noise_rng, quarter_rng = rng.spawn(2)
+    noise = model.noise_sd * ar1(noise_rng, len(temp_c), model.noise_tau_h)
     hours = np.arange(len(temp_c))
     quarters = np.arange(4 * len(temp_c)) / 4.0
     middle = np.repeat(clock.hour, 4) + quarters % 1.0 + 0.125
     daily = model.daily * np.cos(2.0 * np.pi * (middle - model.peak_hour) / 24.0)
     weekend = model.weekend * np.repeat(clock.is_weekend, 4)
-    jitter = model.quarter_sd * rng.standard_normal(len(quarters))
+    jitter = model.quarter_sd * quarter_rng.standard_normal(len(quarters))
     return np.asarray(1.0 + daily + np.interp(quarters, hours, cooling + noise) - weekend + jitter)
 
 

@@ -1,4 +1,7 @@
-"""Seeded building blocks: autoregressive noise and regime chains."""
+"""Seeded building blocks: autoregressive noise and regime chains.
+
+Each array comes from a stream of its own (``spawn``), so that a longer series begins like a shorter one of its seed.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,11 @@ def ar1(rng: np.random.Generator, size: int, time_constant: float) -> Floats:
 
 def mixture(rng: np.random.Generator, size: int, weights: Floats, time_constants: Floats) -> Floats:
     """Draw the sum of independent :func:`ar1` with the given variances."""
-    parts = (np.sqrt(weight) * ar1(rng, size, float(tau)) for weight, tau in zip(weights, time_constants, strict=True))
+    streams = rng.spawn(len(weights))
+    parts = (
+        np.sqrt(weight) * ar1(stream, size, float(tau))
+        for stream, weight, tau in zip(streams, weights, time_constants, strict=True)
+    )
     return np.asarray(sum(parts))
 
 
@@ -46,9 +53,11 @@ def regime_chain(rng: np.random.Generator, size: int, n_states: int, mean_length
     Returns:
         (size,) state numbers.
     """
-    leaves = rng.random(size) < 1.0 / mean_length
-    direction = 2 * rng.integers(0, 2, size) - 1
-    place = (int(rng.integers(2 * n_states)) + np.cumsum(np.where(leaves, direction, 0))) % (2 * n_states)
+    first = int(rng.integers(2 * n_states))
+    when, where = rng.spawn(2)
+    leaves = when.random(size) < 1.0 / mean_length
+    direction = 2 * where.integers(0, 2, size) - 1
+    place = (first + np.cumsum(np.where(leaves, direction, 0))) % (2 * n_states)
     return np.asarray(np.where(place < n_states, place, 2 * n_states - 1 - place), np.int64)
 
 

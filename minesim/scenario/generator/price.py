@@ -68,13 +68,13 @@ def generate_price(
 ) -> Floats:
     """Draw hourly prices, USD/MWh (T,)."""
     size = len(clock.hour)
-    level_rng, body_rng, spike_rng, negative_rng, emergency_rng = rng.spawn(5)
+    regime_rng, level_rng, body_rng, pattern_rng, spike_rng, negative_rng, emergency_rng = rng.spawn(7)
     regime_z = parameters.array("regime_z")
-    regime = regime_chain(level_rng, size, len(regime_z), 24.0 * parameters.number("regime_days"))
+    regime = regime_chain(regime_rng, size, len(regime_z), 24.0 * parameters.number("regime_days"))
     drift = parameters.number("level_sd_z") * ar1(level_rng, size, 24.0 * parameters.number("level_tau_days"))
     weights, taus = parameters.array("body_weight"), parameters.array("body_tau_h")
     latent = mixture(body_rng, size, weights[:2], taus[:2])
-    latent += np.sqrt(weights[2]) * _daily_pattern(body_rng, clock, float(taus[2]))
+    latent += np.sqrt(weights[2]) * _daily_pattern(pattern_rng, clock, float(taus[2]))
     body = np.interp(latent, parameters.array("body_normal_score"), parameters.array("body_quantile_z"))
     z = (
         regime_z[regime]
@@ -95,7 +95,8 @@ def _daily_pattern(rng: np.random.Generator, clock: Clock, tau_h: float) -> Floa
     total = np.zeros(size)
     for wave, share in enumerate(PATTERN_SHARE, start=1):
         angle = 2.0 * np.pi * wave * clock.hour / 24.0
-        total += np.sqrt(share) * (np.cos(angle) * ar1(rng, size, tau_h) + np.sin(angle) * ar1(rng, size, tau_h))
+        cosine, sine = (ar1(stream, size, tau_h) for stream in rng.spawn(2))
+        total += np.sqrt(share) * (np.cos(angle) * cosine + np.sin(angle) * sine)
     return total
 
 
@@ -124,10 +125,11 @@ def _spikes(
         * parameters.array("spike_rate_per_h")[clock.hour]
         * np.exp(weather_basis(weather.temp_amb_c) @ parameters.array("spike_log_rate_per_k"))
     )
-    luck = rng.random(size)
-    length = rng.geometric(1.0 / parameters.number("spike_length_h"), size)
+    luck_rng, length_rng, height_rng = rng.spawn(3)
+    luck = luck_rng.random(size)
+    length = length_rng.geometric(1.0 / parameters.number("spike_length_h"), size)
     floor, excess = parameters.number("spike_floor_z"), parameters.number("spike_excess_z")
-    height = level.spike_height * (floor + rng.exponential(excess, size))
+    height = level.spike_height * (floor + height_rng.exponential(excess, size))
     starts = np.flatnonzero(luck < np.minimum(rate, 0.5))
     return _held(size, starts, length[starts], height[starts])
 
@@ -137,9 +139,10 @@ def _negative_hours(
 ) -> Floats:
     """Replace the price in rare surplus hours of mild seasons by an exponential negative one."""
     size = len(price)
-    luck = rng.random(size)
-    length = rng.geometric(1.0 / parameters.number("negative_length_h"), size)
-    depth = rng.exponential(parameters.number("negative_depth_usd_per_mwh"), size)
+    luck_rng, length_rng, depth_rng = rng.spawn(3)
+    luck = luck_rng.random(size)
+    length = length_rng.geometric(1.0 / parameters.number("negative_length_h"), size)
+    depth = depth_rng.exponential(parameters.number("negative_depth_usd_per_mwh"), size)
     is_slack = (clock.season != 1) & ((clock.hour < 6) | (clock.hour >= 22) | ((clock.hour >= 10) & (clock.hour < 15)))
     starts = np.flatnonzero(is_slack & (luck < level.negative_rate * parameters.number("negative_rate_per_h")))
     depths = _held(size, starts, length[starts], depth[starts])
@@ -151,9 +154,10 @@ def _emergencies(
 ) -> Floats:
     """Hold the price near the cap for days, winters only, like Uri in February 2021."""
     size = len(price)
-    luck = rng.random(size)
+    luck_rng, share_rng = rng.spawn(2)
+    luck = luck_rng.random(size)
     hours = int(parameters.number("emergency_length_h"))
-    share = rng.uniform(0.8, 1.0, size)
+    share = share_rng.uniform(0.8, 1.0, size)
     starts = np.flatnonzero(
         (clock.season == 2) & (luck < level.emergency_rate * parameters.number("emergency_rate_per_winter_h"))
     )

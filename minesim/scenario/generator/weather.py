@@ -63,10 +63,11 @@ def noise_scale(clock: Clock, coefficients: Floats) -> Floats:
 def generate_weather(rng: np.random.Generator, clock: Clock, parameters: GeneratorParameters) -> Weather:
     """Draw hourly weather that looks like the fitted city."""
     size = len(clock.hour)
-    noise = mixture(rng, size, parameters.array("temp_noise_weight"), parameters.array("temp_noise_tau_h"))
+    temp_rng, dry_rng = rng.spawn(2)
+    noise = mixture(temp_rng, size, parameters.array("temp_noise_weight"), parameters.array("temp_noise_tau_h"))
     anomaly = noise * noise_scale(clock, parameters.array("temp_noise_sd"))
     temp = temperature_basis(clock) @ parameters.array("temp_mean") + anomaly
-    dry_noise = mixture(rng, size, parameters.array("dry_noise_weight"), parameters.array("dry_noise_tau_h"))
+    dry_noise = mixture(dry_rng, size, parameters.array("dry_noise_weight"), parameters.array("dry_noise_tau_h"))
     dryness = (
         dryness_basis(clock, anomaly) @ parameters.array("dryness_mean") + parameters.number("dryness_sd") * dry_noise
     )
