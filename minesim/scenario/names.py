@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from minesim.data import known
 from minesim.economics import tariff as tariffs
 from minesim.economics.tariff import Tariff, tariff_names
-from minesim.errors import ScenarioError, explain, nearest
+from minesim.errors import ScenarioError, TraceError, explain, nearest
 from minesim.scenario.core import Scenario, Span
 from minesim.scenario.files import SUFFIXES, read_traces
 from minesim.scenario.fill import fill_missing
@@ -49,6 +50,7 @@ def scenario(
     level: str = "medium",
     site_timezone: str | None = None,
     peaks: pd.DataFrame | None = None,
+    price_known: str | None = None,
     forecast_error_k: float = FORECAST_ERROR_K,
 ) -> Scenario:
     """Find or make a scenario.
@@ -62,6 +64,8 @@ def scenario(
         site_timezone: IANA name for a file or Dataset that does not carry one.
         peaks: coincident peaks of a user's data, columns ``program, base_year, interval_start_utc, interval_min``;
             without it they are taken from the variable ``coincident_peak``.
+        price_known: when the wholesale price is known, instead of what the traces say: ``at_start``, ``day_ahead``,
+            ``after_interval``; for studies of what the information is worth.
         forecast_error_k: standard deviation of the forecast of a day's highest temperature, K.
 
     Raises:
@@ -76,7 +80,7 @@ def scenario(
         traces = source.copy() if isinstance(source, xr.Dataset) else read_traces(source, site_timezone=site_timezone)
         if site_timezone is not None:
             traces.attrs["site_timezone"] = site_timezone
-        return _of_user(traces, tariff, peaks, seed, forecast_error_k)
+        return _of_user(_price_known(traces, price_known), tariff, peaks, seed, forecast_error_k)
     if not isinstance(source, str):
         raise ScenarioError(
             explain(f"cannot make a scenario of {source!r}", allowed="a name, a file, a Dataset or a Scenario")
@@ -93,7 +97,7 @@ def scenario(
         published = published_peaks(market) if market else None
     return Scenario(
         name=source,
-        traces=add_temperature_forecast(traces, seed=seed, error_k=forecast_error_k),
+        traces=add_temperature_forecast(_price_known(traces, price_known), seed=seed, error_k=forecast_error_k),
         tariff=chosen,
         site_timezone=str(traces.attrs["site_timezone"]),
         splits=_with_all(splits, traces),
@@ -105,6 +109,18 @@ def scenario(
 def scenario_names() -> tuple[str, ...]:
     """Names of the ready-made scenarios without their tariff variants."""
     return (*MARKETS, *GENERATED)
+
+
+def _price_known(traces: xr.Dataset, rule: str | None) -> xr.Dataset:
+    """The traces with another rule for the wholesale price; the given ones stay as they are."""
+    name = "power_price_usd_per_mwh"
+    if rule is None or name not in traces:
+        return traces
+    if rule not in known.RULES:
+        raise TraceError(explain(f"price_known is {rule!r}", allowed=", ".join(known.RULES)))
+    changed = traces[name].copy(deep=False)
+    changed.attrs = {**changed.attrs, "known": rule}
+    return traces.assign({name: changed})
 
 
 def _is_file(source: object) -> bool:

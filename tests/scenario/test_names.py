@@ -142,3 +142,25 @@ def test_generated_seeds_differ_and_repeat():
 def test_file_that_is_not_there(tmp_path):
     with pytest.raises(DataFileError, match="no file"):
         scenario(str(tmp_path / "absent.csv"))
+
+
+def test_when_the_price_is_known_may_be_changed_for_a_study():
+    usual, early = scenario("pjm"), scenario("pjm", price_known="at_start")
+    assert usual.rule_of("power_price_usd_per_mwh")[0] == "after_interval"
+    assert early.rule_of("power_price_usd_per_mwh")[0] == "at_start"
+    assert scenario("pjm").rule_of("power_price_usd_per_mwh")[0] == "after_interval", "the stored traces stay"
+    with pytest.raises(TraceError, match="tomorrow"):
+        scenario("pjm", price_known="tomorrow")
+
+
+def test_a_threshold_earns_what_the_published_study_says():
+    """One S19j Pro (104 TH/s, 3068 W) in 2023 with a 10 USD/MWh adder: stopping at a loss against always running."""
+    gains = {}
+    for name in ("ercot", "pjm"):
+        table = compile_table(scenario(name))
+        rows = slice(table.row_of("2023-01-01"), table.size)
+        revenue = table.column("hash_revenue_usd_per_ths_day")[rows] * 104.0 / 96.0
+        margin = revenue - table.column("energy_price_usd_per_mwh")[rows] * 3068e-6 / 4.0
+        gains[name] = np.maximum(margin, 0.0).sum() / margin.sum() - 1.0
+    assert 0.60 < gains["ercot"] < 0.72
+    assert 0.03 < gains["pjm"] < 0.05
