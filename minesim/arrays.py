@@ -19,6 +19,9 @@ from minesim.errors import MissingExtraError, explain
 Array = Any
 """A numpy array or a torch tensor; shapes are given in the docstrings."""
 
+FEW = 8
+"""Up to this many rows are summed one by one."""
+
 
 @dataclass(frozen=True)
 class Namespace:
@@ -61,7 +64,18 @@ class Namespace:
     says True (looking would stop the device)."""
     cast: Callable[[Array, Array], Array]
     """``cast(x, like)``: x with the dtype of ``like``; a mask becomes ones and zeros."""
-    int64: Callable[[Array], Array]
+    above: Callable[[Array, Array | float], Array]
+    """``above(x, y)``: 1 where x > y, else 0, in the dtype of x; NaN compares false. Arithmetic with such masks costs
+    a fraction of ``where`` in both libraries."""
+    below: Callable[[Array, Array | float], Array]
+    """``below(x, y)``: 1 where x < y, else 0, in the dtype of x."""
+    blend: Callable[[Array, Array, Array], Array]
+    """``blend(mask, x, y)``: exactly x where the mask of ones and zeros is 1, else y; for finite arrays of one dtype
+    (``where`` is for the rest)."""
+    dot: Callable[[Array, Array], Array]
+    """``dot(x, weights)``: sum of x times weights (N,) over the last axis."""
+    index: Callable[[Array], Array]
+    """Whole numbers as an index for ``take``."""
     asarray: Callable[..., Array]
     """``asarray(x, like=a)``: anything as an array with the dtype and device of ``a``."""
 
@@ -74,6 +88,10 @@ def _np_stack(xs: Sequence[Array], axis: int) -> Array:
     # np.array of a list costs a third of np.stack on small arrays.
     stacked = np.array(xs)
     return stacked if axis == 0 else np.moveaxis(stacked, 0, axis)
+
+
+def _np_blend(mask: Array, x: Array, y: Array) -> Array:
+    return np.where(mask != 0.0, x, y)
 
 
 def _np_clip(x: Array, low: Array | float, high: Array | float) -> Array:
@@ -114,7 +132,11 @@ NUMPY = Namespace(
     isfinite=np.isfinite,
     maybe_any=lambda x: bool(x.any()),
     cast=lambda x, like: x.astype(like.dtype, copy=False),
-    int64=lambda x: x.astype(np.int64),
+    above=lambda x, y: np.greater(x, y).astype(x.dtype),
+    below=lambda x, y: np.less(x, y).astype(x.dtype),
+    blend=_np_blend,
+    dot=lambda x, weights: x.dot(weights),
+    index=lambda x: x.astype(np.int64),
     asarray=_np_asarray,
 )
 
@@ -148,6 +170,22 @@ def torch_namespace() -> Namespace:
             return minimum(maximum(x, low), high)
         return torch.clamp(x, low, high)
 
+    def compare(function: Callable[..., Array], x: Array, y: Array | float) -> Array:
+        # Writing the comparison straight into floats costs a seventh of a boolean tensor and its conversion.
+        if torch.compiler.is_compiling():
+            return function(x, y).to(x.dtype)
+        return function(x.detach(), y, out=torch.empty(0, dtype=x.dtype, device=x.device))
+
+    def cast(x: Array, like: Array) -> Array:
+        # Reading a mask's bytes as integers costs a fifth of converting booleans.
+        return (x.view(torch.uint8) if x.dtype == torch.bool else x).to(like.dtype)
+
+    def add_up(x: Array, axis: int) -> Array:
+        # A few long rows are added twice as fast one by one.
+        if axis == 0 and 1 < x.shape[0] <= FEW:
+            return functools.reduce(torch.add, x.unbind(0))
+        return torch.sum(x, dim=axis)
+
     return Namespace(
         name="torch",
         exp=torch.exp,
@@ -165,14 +203,14 @@ def torch_namespace() -> Namespace:
         minimum=minimum,
         maximum=maximum,
         clip=clip,
-        sum=lambda x, axis: torch.sum(x, dim=axis),
+        sum=add_up,
         max=lambda x, axis: torch.amax(x, dim=axis),
         min=lambda x, axis: torch.amin(x, dim=axis),
         cumsum=lambda x, axis: torch.cumsum(x, dim=axis),
         argmax=lambda x, axis: torch.argmax(x, dim=axis),
         argsort=lambda x, axis: torch.argsort(x, dim=axis, stable=True),
         take_along=lambda x, index, axis: torch.take_along_dim(x, index, dim=axis),
-        take=lambda flat, index: flat[index],
+        take=lambda flat, index: flat.index_select(0, index.reshape(-1)).view(index.shape),
         broadcast=lambda x, shape: x.expand(shape).contiguous(),
         stack=lambda xs, axis: torch.stack(list(xs), dim=axis),
         concat=lambda xs, axis: torch.cat(list(xs), dim=axis),
@@ -180,8 +218,12 @@ def torch_namespace() -> Namespace:
         ones_like=torch.ones_like,
         isfinite=torch.isfinite,
         maybe_any=lambda x: True,
-        cast=lambda x, like: x.to(like.dtype),
-        int64=lambda x: x.to(torch.int64),
+        cast=cast,
+        above=functools.partial(compare, torch.gt),
+        below=functools.partial(compare, torch.lt),
+        blend=lambda mask, x, y: torch.lerp(y, x, mask),
+        dot=torch.matmul,
+        index=lambda x: x.to(torch.int32),
         asarray=lambda x, like: torch.as_tensor(x, dtype=like.dtype, device=like.device),
     )
 

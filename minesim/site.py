@@ -17,7 +17,7 @@ import numpy as np
 
 from minesim.arrays import Array, Namespace, namespace_of
 from minesim.control.actuate import FleetCurves, convert
-from minesim.control.telemetry import MINER_READINGS, NO_ANSWER_AGE_S, Telemetry
+from minesim.control.telemetry import Telemetry
 from minesim.errors import ParamsError, explain
 from minesim.physics import asic, fan, firmware, heatsink, psychrometrics, room, wear
 from minesim.physics.firmware import FirmwareCommand, FirmwareParams, FirmwareState
@@ -148,19 +148,34 @@ class SiteParams:
 class PreparedSite:
     """A site laid out for B sites and one control step: all that need not be computed again in a step.
 
+    Scalars of the inner loop are arrays without dimensions, which cost less than Python numbers in both libraries.
+
     Attributes:
         params: the site in the arrays of the batch.
         dt_s, sub_dt_s: control step and sub-step, s.
         miners, count: constants of the miners, (B, M) and (K, B, M).
+        weights: count of each cohort, (M,).
         boards: number of boards, (B, M).
         padded: whether some model has fewer boards than the widest.
+        per_board: 1 for a real board, (K, B, M), where a cohort's values must be laid out for its boards; None where
+            they broadcast.
+        liquid_cooled: whether some model is liquid-cooled.
         network: thermal network of a board, (B, M).
-        dyn_w, leak_w, hashrate_ths: flat preset tables, (M P,).
-        offset: first entry of each cohort in the flat tables, (M,) integers.
-        log_duty_min, log_duty_boot: logarithms of the lowest duty while hashing and while booting, (B, M).
-        minus_per_board, minus_ntu_ref, sink_diagonal_sum: products of the constants, (B, M).
-        fan_integral_per_k: integral gain of the fan loop for this sub-step.
-        sub_index: 0, 1, ... as floats, (S, 1, 1).
+        dyn_w, leak_w, hashrate_ths: flat preset tables, (M P,); leakage refers to 0 degC, hashrate to a sub-step's
+            share of the control step.
+        offset: first entry of each cohort in the flat tables, (M,).
+        standing_w, hashing_w: constant power of a started miner over a stopped one, and of a hashing one over a started
+            one, (B, M).
+        log_duty_run, log_duty_boot: logarithms of the lowest duty while started over that of a standing miner, and
+            while booting over that while hashing, (B, M).
+        flow_max_board, minus_ntu_ref, sink_diagonal_sum: products of the constants, (B, M).
+        slope_weights, wear_weights, failed_weights: count times sink diagonal (W/K), cost of ageing over a sub-step and
+            cost of a failed restart (USD), (M,).
+        structure: see :class:`minesim.physics.room.StructureShares`.
+        fan_integral_per_k, fan_proportional_per_k: gains of the fan loop for this sub-step.
+        board_target_c, board_trip_c: the firmware's set points as board temperatures.
+        half: one half.
+        clock: see :func:`minesim.physics.firmware.step_clock`.
         xp: namespace of the arrays.
         sub_step: :func:`sub_step`, or a compiled form of it.
     """
@@ -170,20 +185,33 @@ class PreparedSite:
     sub_dt_s: float
     miners: MinerArrays
     count: Array
+    weights: Array
     boards: Array
     padded: bool
+    per_board: Array | None
+    liquid_cooled: bool
     network: BoardNetwork
     dyn_w: Array
     leak_w: Array
     hashrate_ths: Array
     offset: Array
-    log_duty_min: Array
+    standing_w: Array
+    hashing_w: Array
+    log_duty_run: Array
     log_duty_boot: Array
-    minus_per_board: Array
+    flow_max_board: Array
     minus_ntu_ref: Array
     sink_diagonal_sum: Array
-    fan_integral_per_k: float
-    sub_index: Array
+    slope_weights: Array
+    wear_weights: Array
+    failed_weights: Array
+    structure: room.StructureShares
+    fan_integral_per_k: Array
+    fan_proportional_per_k: Array
+    board_target_c: Array
+    board_trip_c: Array
+    half: Array
+    clock: firmware.StepClock
     xp: Namespace
     sub_step: Callable[[SubStep, SubStepDrive, SubStepTerms, room.RoomTerms, PreparedSite], SubStep]
 
@@ -212,10 +240,16 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array, *, comp
         compiled: compile the sub-step with ``torch.compile`` (needs a C++ compiler on the machine).
     """
     xp = namespace_of(like)
+    fw, wearing = params.firmware, params.wear
     cohorts, presets = params.curves.preset_power_w.shape
     boards = params.miners.board_present.shape[0]
+
+    def constant(value: Any) -> Array:
+        return xp.asarray(np.asarray(value, np.float64), like=like)
+
+    flat = convert(params.miners, like)
     spread: dict[str, Array] = {}
-    for name, value in convert(params.miners, like).items():
+    for name, value in flat.items():
         if name == "board_present":
             spread[name] = xp.broadcast(value[:, None, :], (boards, num_envs, cohorts))
         elif value.ndim == 1:
@@ -228,36 +262,53 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array, *, comp
     present = xp.sum(miners.board_present, axis=0)
     network = heatsink.board_network(miners.chip_j_per_k, miners.sink_j_per_k, miners.chip_sink_w_per_k, sub_dt_s)
     sink_diagonal_sum = network.sink_diagonal * present
-    if num_envs * cohorts <= SMALL:
+    padded = bool((params.miners.board_present < 1.0).any())
+    small = num_envs * cohorts <= SMALL
+    if small:
         shape = (boards, num_envs, cohorts)
-        network = BoardNetwork(
-            *(xp.broadcast(value, shape) for value in network[:-1]), sink_diagonal=network.sink_diagonal
-        )
+        network = BoardNetwork(*(xp.broadcast(value, shape) for value in network[:-1]), network.sink_diagonal)
         miners = replace(
             miners, beta_per_k=xp.broadcast(miners.beta_per_k, shape), temp_ref_c=xp.broadcast(miners.temp_ref_c, shape)
         )
+    from_0c = asic.leakage_growth(0.0 * flat["beta_per_k"], flat["beta_per_k"], flat["temp_ref_c"], xp=xp)
+    air_cooled = 1.0 - miners.liquid
+    log_duty_min = math.log(fw.fan_duty_min) * air_cooled
+    wall = params.room.wall_share
     return PreparedSite(
         params=replace(params, curves=curves, miners=miners),
         dt_s=dt_s,
         sub_dt_s=sub_dt_s,
         miners=miners,
         count=xp.broadcast(curves.count, (num_envs, cohorts)),
+        weights=curves.count,
         boards=present,
-        padded=bool((params.miners.board_present < 1.0).any()),
+        padded=padded,
+        per_board=miners.board_present if small or padded else None,
+        liquid_cooled=bool((params.miners.liquid > 0.0).any()),
         network=network,
         dyn_w=miners.board_dyn_w.reshape(-1),
-        leak_w=miners.board_leak_w.reshape(-1),
-        hashrate_ths=curves.preset_hashrate_ths.reshape(-1),
-        offset=xp.int64(xp.asarray(np.arange(cohorts) * presets, like=like)),
-        log_duty_min=math.log(params.firmware.fan_duty_min) * (1.0 - miners.liquid),
-        log_duty_boot=math.log(params.firmware.fan_duty_boot) * (1.0 - miners.liquid),
-        minus_per_board=-1.0 / present,
+        leak_w=(miners.board_leak_w * from_0c[:, None]).reshape(-1),
+        hashrate_ths=curves.preset_hashrate_ths.reshape(-1) * (1.0 / params.sub_steps),
+        offset=xp.index(constant(np.arange(cohorts) * presets)),
+        standing_w=miners.ctrl_w + (params.boot_w - params.off_w),
+        hashing_w=miners.psu_standby_w - params.boot_w,
+        log_duty_run=log_duty_min - LOG_DUTY_OFF,
+        log_duty_boot=math.log(fw.fan_duty_boot) * air_cooled - log_duty_min,
+        flow_max_board=miners.flow_max_w_per_k / present,
         minus_ntu_ref=-miners.ntu_ref,
         sink_diagonal_sum=sink_diagonal_sum,
-        fan_integral_per_k=params.firmware.fan_integral_per_k_min * sub_dt_s / 60.0,
+        slope_weights=curves.count * sink_diagonal_sum[0],
+        wear_weights=curves.count * flat["wear_usd_per_h"] * (wearing.scale * sub_dt_s / SECONDS_PER_HOUR),
+        failed_weights=curves.count * flat["failed_restart_usd"],
+        structure=room.structure_shares(wall, params.room.envelope_share, wall * params.room.wall_s / sub_dt_s),
+        fan_integral_per_k=constant(fw.fan_integral_per_k_min * sub_dt_s / 60.0),
+        fan_proportional_per_k=constant(fw.fan_proportional_per_k),
+        board_target_c=constant(fw.fan_target_c - fw.chip_offset_k),
+        board_trip_c=constant(fw.temp_trip_c - fw.chip_offset_k),
+        half=constant(0.5),
+        clock=firmware.step_clock(constant(np.arange(params.sub_steps)).reshape(-1, 1, 1), sub_dt_s, fw, xp=xp),
         xp=xp,
         sub_step=_compiled(sub_step, xp) if compiled else sub_step,
-        sub_index=xp.asarray(np.arange(float(params.sub_steps)).reshape(-1, 1, 1), like=like),
     )
 
 
@@ -312,6 +363,47 @@ def weather_terms(
 
 
 @dataclass(frozen=True)
+class HeatRecord:
+    """What the heat balance of a control step is computed from, when somebody asks for it.
+
+    Attributes:
+        before, after: states at the start and at the end.
+        temps_hot_c, temps_wall_c: hot air and structure in each sub-step, degC, (B,) each.
+        air: terms of the room.
+        temp_amb_c: outdoor air, degC, (B,).
+        full_w_per_k: capacity rate of all miners at full speed, (B,).
+        site: constants.
+    """
+
+    before: SiteState
+    after: SiteState
+    temps_hot_c: tuple[Array, ...]
+    temps_wall_c: tuple[Array, ...]
+    air: room.RoomTerms
+    temp_amb_c: Array
+    full_w_per_k: Array
+    site: PreparedSite
+
+    def out_j(self) -> Array:
+        """Heat that left with the air and through the envelope, J, (B,)."""
+        room_spec, dt = self.site.params.room, self.site.sub_dt_s
+        envelope_w_per_k = room_spec.envelope_share * self.full_w_per_k
+        steps = self.site.params.sub_steps
+        vented_w = self.air.vent_w_per_k * (sum(self.temps_hot_c) - steps * self.air.temp_supply_c)
+        return (vented_w + envelope_w_per_k * (sum(self.temps_wall_c) - steps * self.temp_amb_c)) * dt
+
+    def stored_j(self) -> Array:
+        """Heat that boards and structure took up, J, (B,)."""
+        site, before, after = self.site, self.before, self.after
+        xp, miners, room_spec = site.xp, site.miners, site.params.room
+        boards_j = miners.chip_j_per_k * (after.temp_chip_c - before.temp_chip_c)
+        boards_j = boards_j + miners.sink_j_per_k * (after.temp_sink_c - before.temp_sink_c)
+        wall_j_per_k = room_spec.wall_share * room_spec.wall_s * self.full_w_per_k
+        miners_j = xp.sum(site.count * xp.sum(boards_j * miners.board_present, axis=0), axis=-1)
+        return miners_j + wall_j_per_k * (after.temp_wall_c - before.temp_wall_c)
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What happened in a control step.
 
@@ -319,67 +411,81 @@ class Outcome:
         power_w: mean wall power of one miner, (B, M).
         hashrate_ths: mean hashrate of one miner, (B, M).
         hashing: hashing share at the end of the step, (B, M).
+        temp_board_c: hottest board at the end of the step, degC, (B, M).
         temp_chip_max_c: hottest chip of the step as the firmware estimates it (board + offset), degC, (B, M).
+        fan_duty: speed of the miners' fans at the end of the step, share of full speed, (B, M).
         power_miners_w: mean power of all miners, (B,).
         power_cooling_w: room fans and pad pump, (B,).
         power_site_w: miners and cooling; the tariff's loss factor adds the transformer, (B,).
         temp_intake_c, temp_hot_c: air at the end of the step, degC, (B,).
-        heat_out_j: heat that left with the air and through the envelope, J, (B,).
-        heat_stored_j: heat that boards and structure took up, J, (B,).
         wear_usd: expected ageing cost, USD, (B,).
         restart_usd: cost of stops and of failed restarts, USD, (B,).
         stops: stops of miners, weighted by their number, (B,).
         tripped: miners that tripped in this step, (B,).
+        heat: for the heat balance.
     """
 
     power_w: Array
     hashrate_ths: Array
     hashing: Array
+    temp_board_c: Array
     temp_chip_max_c: Array
+    fan_duty: Array
     power_miners_w: Array
     power_cooling_w: Array
     power_site_w: Array
     temp_intake_c: Array
     temp_hot_c: Array
-    heat_out_j: Array
-    heat_stored_j: Array
     wear_usd: Array
     restart_usd: Array
     stops: Array
     tripped: Array
+    heat: HeatRecord
+
+    @property
+    def heat_out_j(self) -> Array:
+        """Heat that left with the air and through the envelope, J, (B,)."""
+        return self.heat.out_j()
+
+    @property
+    def heat_stored_j(self) -> Array:
+        """Heat that boards and structure took up, J, (B,)."""
+        return self.heat.stored_j()
 
 
 class SubStep(NamedTuple):
-    """What sub-steps hand on: nodes (K, B, M), cohorts (B, M), sites (B,)."""
+    """What sub-steps hand on: nodes (K, B, M), cohorts (B, M), sites (B,).
+
+    ``alive`` is 1 until a miner trips; ``half_rise_k`` is half of the outlet's rise over the intake; ``temp_board_c``
+    is the hottest board's outlet side; powers are sums over the sub-steps so far.
+    """
 
     temp_chip_c: Array
     temp_sink_c: Array
     temp_wall_c: Array
-    log_duty: Array
-    alive: Array
-    air_rise_k: Array
-    power_sum_w: Array
-    hash_sum: Array
-    hot_sum_c: Array
-    wall_sum_c: Array
     temp_hot_c: Array
-    hottest_c: Array
+    temp_board_c: Array
+    half_rise_k: Array
+    log_duty: Array
+    duty: Array
+    alive: Array
+    power_sum_w: Array
 
 
 class SubStepDrive(NamedTuple):
-    """What the firmware does in a sub-step, (B, M): rail on, switching power of a board, hashing, constant power."""
+    """What the firmware does in a sub-step, leakage at 0 degC and switching power of a board and constant power of a
+    miner: (K, B, M) where laid out per board, else (B, M)."""
 
-    rail: Array
+    leak_w: Array
     dyn_w: Array
-    active: Array
     constant_w: Array
 
 
 class SubStepTerms(NamedTuple):
-    """What holds over a control step: leakage (K, B, M), flows and fan bounds (B, M)."""
+    """What holds over a control step, (B, M): full flow of two miners (of which half the rise is asked) and minus that
+    of a board, transfer units at full speed, fan bounds."""
 
-    leak_w: Array
-    flow: Array
+    flow_twice: Array
     minus_flow_board: Array
     minus_ntu: Array
     duty_low: Array
@@ -393,14 +499,10 @@ def sub_step(
 
     The one function to compile: it is straight-line, and five calls make a control step.
     """
-    xp = site.xp
-    miners, network, fw = site.miners, site.network, site.params.firmware
-    growth = asic.leakage_growth(carry.temp_chip_c, miners.beta_per_k, miners.temp_ref_c, xp=xp)
-    board_w = (terms.leak_w * growth * drive.rail + drive.dyn_w) * carry.alive
-    if site.padded:
-        board_w = board_w * miners.board_present
+    xp, miners, network, duty = site.xp, site.miners, site.network, carry.duty
+    growth = asic.leakage_growth_from_0c(carry.temp_chip_c, miners.beta_per_k, xp=xp)
+    board_w = (drive.leak_w * growth + drive.dyn_w) * carry.alive
     dc_w = xp.sum(board_w, axis=0)
-    duty = xp.exp(carry.log_duty)
     minus_ntu = heatsink.ntu_at_flow(terms.minus_ntu, carry.log_duty, HA_EXPONENT, xp=xp)
     ua = heatsink.ua_stream_w_per_k(terms.minus_flow_board * duty, minus_ntu, xp=xp)
     supply_loss_w = dc_w * (miners.psu_linear + miners.psu_per_w * dc_w)
@@ -409,40 +511,35 @@ def sub_step(
     diagonal = network.sink_diagonal + ua
     share = ua / diagonal
     heat_w = share * xp.sum(sink_source * miners.board_present if site.padded else sink_source, axis=0)
-    slope = share * site.sink_diagonal_sum
     temp_hot_c, temp_intake_c, temp_wall_c = room.solve_air(
-        air,
-        xp.sum(site.count * (heat_w + bypass_w), axis=-1),
-        xp.sum(site.count * slope, axis=-1),
-        carry.temp_wall_c,
+        air, xp.dot(heat_w + bypass_w, site.weights), xp.dot(share, site.slope_weights), carry.temp_wall_c
     )
-    intake = temp_intake_c[..., None]
+    intake = temp_intake_c[:, None]
     temp_chip_c, temp_sink_c = heatsink.node_temps_c(chip_source, sink_source, ua * intake, diagonal, network)
-    air_rise_k = (heat_w - slope * intake) / (terms.flow * duty)
-    hottest_c = xp.max(temp_sink_c, axis=0) + (0.5 * air_rise_k + fw.chip_offset_k)
+    half_rise_k = (heat_w - share * (site.sink_diagonal_sum * intake)) / (terms.flow_twice * duty)
+    temp_board_c = xp.max(temp_sink_c, axis=0) + half_rise_k
+    log_duty = fan.log_duty_step(
+        carry.log_duty,
+        temp_board_c,
+        carry.temp_board_c,
+        site.board_target_c,
+        site.fan_integral_per_k,
+        site.fan_proportional_per_k,
+        terms.duty_low,
+        terms.duty_high,
+        xp=xp,
+    )
     return SubStep(
-        temp_chip_c=temp_chip_c,
-        temp_sink_c=temp_sink_c,
-        temp_wall_c=temp_wall_c,
-        log_duty=fan.log_duty_step(
-            carry.log_duty,
-            hottest_c,
-            carry.hottest_c,
-            fw.fan_target_c,
-            site.fan_integral_per_k,
-            fw.fan_proportional_per_k,
-            terms.duty_low,
-            terms.duty_high,
-            xp=xp,
-        ),
-        alive=carry.alive * (hottest_c < fw.temp_trip_c),
-        air_rise_k=air_rise_k,
-        power_sum_w=carry.power_sum_w + (dc_w + bypass_w),
-        hash_sum=carry.hash_sum + drive.active * carry.alive,
-        hot_sum_c=carry.hot_sum_c + temp_hot_c,
-        wall_sum_c=carry.wall_sum_c + temp_wall_c,
-        temp_hot_c=temp_hot_c,
-        hottest_c=hottest_c,
+        temp_chip_c,
+        temp_sink_c,
+        temp_wall_c,
+        temp_hot_c,
+        temp_board_c,
+        half_rise_k,
+        log_duty,
+        xp.exp(log_duty),
+        carry.alive * xp.below(temp_board_c, site.board_trip_c),
+        carry.power_sum_w + (dc_w + bypass_w),
     )
 
 
@@ -461,217 +558,200 @@ def transition(
         State at the end and what happened. Energy is balanced: miners' power times time equals
         ``heat_out_j + heat_stored_j`` to rounding.
     """
-    xp = namespace_of(state.temp_chip_c)
-    params, miners, count, dt = site.params, site.miners, site.count, site.sub_dt_s
-    fw = params.firmware
+    xp, params, miners = site.xp, site.params, site.miners
+    fw, wearing = params.firmware, params.wear
 
     # --- firmware: what runs in each sub-step
-    half_rise_k = 0.5 * state.air_rise_k
-    board_start_c = xp.max(state.temp_sink_c, axis=0) + half_rise_k
+    board_start_c = xp.max(state.temp_sink_c, axis=0) + site.half * state.air_rise_k
     chip_start_c = board_start_c + fw.chip_offset_k
     fw_state, started, stopped = firmware.accept(state.firmware, command, chip_start_c, board_start_c, fw, xp=xp)
-    hashing, throttle = firmware.hashing_profile(fw_state, command.throttle, site.sub_index, dt, fw, xp=xp)
+    hashing, throttle = firmware.profile_of(fw_state, command.throttle, site.clock, fw, xp=xp)
     share_up, failed_usd = _restarts(state, started, board_start_c, exog, site, xp=xp)
     running = fw_state.running
     active = hashing * throttle
-    rail = xp.cast(hashing > 0.0, hashing)
+    rail = xp.above(hashing, 0.0)
 
     # --- electrical: the preset that runs
-    entry = site.offset + xp.int64(firmware.effective_preset(fw_state))
+    entry = site.offset + xp.index(firmware.effective_preset(fw_state))
     dyn_w = active * xp.take(site.dyn_w, entry)
     leak_full_w = state.silicon_leak * xp.take(site.leak_w, entry)
-    standing_w = running * (miners.ctrl_w + params.boot_w) + (1.0 - running) * params.off_w
-    constant_w = standing_w + rail * (miners.psu_standby_w - params.boot_w)
+    constant_w = params.off_w + running * site.standing_w + rail * site.hashing_w
 
     # --- thermal: flows and the room
-    ratio = exog.air_density_ratio[..., None]
-    density = ratio + miners.liquid * (1.0 - ratio)
+    density = exog.air_density_ratio[:, None]
+    if site.liquid_cooled:
+        density = density + miners.liquid * (1.0 - density)
+    flow_board = site.flow_max_board * density
     flow_full = miners.flow_max_w_per_k * density
-    duty_low = xp.where(fw_state.wait_s > 0.0, site.log_duty_boot, site.log_duty_min)
+    booting = xp.above(fw_state.wait_s, 0.0)
+    duty_low = LOG_DUTY_OFF + running * (site.log_duty_run + booting * site.log_duty_boot)
     terms = SubStepTerms(
-        leak_w=leak_full_w,
-        flow=flow_full,
-        minus_flow_board=flow_full * site.minus_per_board,
+        flow_twice=flow_full + flow_full,
+        minus_flow_board=-flow_board,
         minus_ntu=heatsink.ntu_at_flow(site.minus_ntu_ref, xp.log(density), HA_EXPONENT, xp=xp),
-        duty_low=LOG_DUTY_OFF + running * (duty_low - LOG_DUTY_OFF),
-        duty_high=LOG_DUTY_OFF * (1.0 - running),
+        duty_low=duty_low,
+        duty_high=LOG_DUTY_OFF - LOG_DUTY_OFF * running,
     )
-    log_duty = xp.minimum(xp.maximum(state.log_duty, terms.duty_low), terms.duty_high)
-    air, envelope_w_per_k, cooling_w = _air_terms(log_duty, flow_full, exog, site, xp=xp)
+    log_duty = xp.minimum(xp.maximum(state.log_duty, duty_low), terms.duty_high)
+    duty = xp.exp(log_duty)
+    full_w_per_k = xp.dot(flow_full, site.weights)
+    air, cooling_w = _air_terms(full_w_per_k, xp.dot(flow_full * duty, site.weights), exog, site, xp=xp)
 
     one = xp.ones_like(running)
     zero = one - one
-    zero_site = zero[:, 0]
     carry = SubStep(
         state.temp_chip_c,
         state.temp_sink_c,
         state.temp_wall_c,
+        exog.temp_amb_c,
+        board_start_c,
+        zero,
         log_duty,
+        duty,
         one,
         zero,
-        zero,
-        zero,
-        zero_site,
-        zero_site,
-        zero_site,
-        chip_start_c,
     )
-    course: list[Array] = []
+    leak_w, dyn_board_w = rail[:, None] * leak_full_w, dyn_w[:, None]
+    if site.per_board is not None:
+        dyn_board_w = dyn_board_w * site.per_board
+        if site.padded:
+            leak_w = leak_w * site.per_board
+    course: list[SubStep] = []
     for k in range(params.sub_steps):
-        carry = site.sub_step(carry, SubStepDrive(rail[k], dyn_w[k], active[k], constant_w[k]), terms, air, site)
-        course.append(carry.hottest_c)
-    temp_chip_c, temp_sink_c, temp_wall_c = carry.temp_chip_c, carry.temp_sink_c, carry.temp_wall_c
-    alive, temp_hot_c = carry.alive, carry.temp_hot_c
+        carry = site.sub_step(carry, SubStepDrive(leak_w[k], dyn_board_w[k], constant_w[k]), terms, air, site)
+        course.append(carry)
 
-    per_sub = 1.0 / params.sub_steps
-    power_w = carry.power_sum_w * per_sub
-    power_miners_w = xp.sum(count * power_w, axis=-1)
-    power_site_w = power_miners_w + cooling_w
-    course_c = xp.stack(course, 0)
-    ageing = rail * wear.arrhenius_factor(course_c, params.wear.temp_ref_c, params.wear.activation_ev, xp=xp)
-    heat_out_w = air.vent_w_per_k * (carry.hot_sum_c - params.sub_steps * air.temp_supply_c) + envelope_w_per_k * (
-        carry.wall_sum_c - params.sub_steps * exog.temp_amb_c
-    )
-    stored_j = miners.chip_j_per_k * (temp_chip_c - state.temp_chip_c) + miners.sink_j_per_k * (
-        temp_sink_c - state.temp_sink_c
-    )
-    if site.padded:
-        stored_j = stored_j * miners.board_present
-    wall_j_per_k = params.room.wall_share * params.room.wall_s * _full_flow(flow_full, site, xp=xp)
+    chips_c = xp.stack([c.temp_board_c for c in course], 0) + fw.chip_offset_k
+    alive = carry.alive
+    power_w = carry.power_sum_w * (1.0 / params.sub_steps)
+    power_miners_w = xp.dot(power_w, site.weights)
+    ageing = rail * wear.arrhenius_factor(chips_c, wearing.temp_ref_c, wearing.activation_ev, xp=xp)
+    stops = xp.dot(stopped, site.weights)
     restart_usd = failed_usd
-    if xp.maybe_any(stopped):
-        depth_k = xp.maximum(chip_start_c - exog.temp_amb_c[..., None], 0.0)
+    if xp.maybe_any(stops):
+        depth_k = xp.maximum(chip_start_c - exog.temp_amb_c[:, None], 0.0)
         stop_usd = miners.stop_usd * stopped * wear.cycling_damage(depth_k, xp=xp)
-        restart_usd = restart_usd + xp.sum(count * stop_usd, axis=-1)
-    wear_usd = xp.sum(count * miners.wear_usd_per_h * xp.sum(ageing, axis=0), axis=-1) * (dt / SECONDS_PER_HOUR)
+        restart_usd = restart_usd + xp.dot(stop_usd, site.weights)
     new = SiteState(
         firmware=firmware.advance(fw_state, command.throttle, alive, site.dt_s, fw, xp=xp),
-        temp_chip_c=temp_chip_c,
-        temp_sink_c=temp_sink_c,
+        temp_chip_c=carry.temp_chip_c,
+        temp_sink_c=carry.temp_sink_c,
         log_duty=carry.log_duty,
-        air_rise_k=carry.air_rise_k,
+        air_rise_k=carry.half_rise_k + carry.half_rise_k,
         share_up=share_up,
-        temp_wall_c=temp_wall_c,
+        temp_wall_c=carry.temp_wall_c,
         silicon_leak=state.silicon_leak,
         power_bias=state.power_bias,
     )
+    # A miner hashes in a sub-step unless it tripped in an earlier one.
+    alive_before = xp.stack([one, *(c.alive for c in course[:-1])], 0)
     outcome = Outcome(
         power_w=power_w,
-        hashrate_ths=xp.take(site.hashrate_ths, entry) * share_up * (carry.hash_sum * per_sub),
+        hashrate_ths=xp.take(site.hashrate_ths, entry) * share_up * xp.sum(active * alive_before, axis=0),
         hashing=hashing[-1] * alive,
-        temp_chip_max_c=xp.maximum(chip_start_c, xp.max(course_c, axis=0)),
+        temp_board_c=carry.temp_board_c,
+        temp_chip_max_c=xp.maximum(chip_start_c, xp.max(chips_c, axis=0)),
+        fan_duty=carry.duty,
         power_miners_w=power_miners_w,
         power_cooling_w=cooling_w,
-        power_site_w=power_site_w,
-        temp_intake_c=air.fresh_c + air.recirculation * temp_hot_c,
-        temp_hot_c=temp_hot_c,
-        heat_out_j=heat_out_w * dt,
-        heat_stored_j=xp.sum(count * xp.sum(stored_j, axis=0), axis=-1)
-        + wall_j_per_k * (temp_wall_c - state.temp_wall_c),
-        wear_usd=params.wear.scale * wear_usd,
-        restart_usd=params.wear.scale * restart_usd,
-        stops=xp.sum(count * stopped, axis=-1),
-        tripped=xp.sum(count * (1.0 - alive) * running, axis=-1),
+        power_site_w=power_miners_w + cooling_w,
+        temp_intake_c=air.fresh_c + air.recirculation * carry.temp_hot_c,
+        temp_hot_c=carry.temp_hot_c,
+        wear_usd=xp.dot(xp.sum(ageing, axis=0), site.wear_weights),
+        restart_usd=restart_usd * wearing.scale,
+        stops=stops,
+        tripped=xp.dot((1.0 - alive) * running, site.weights),
+        heat=HeatRecord(
+            before=state,
+            after=new,
+            temps_hot_c=tuple(c.temp_hot_c for c in course),
+            temps_wall_c=tuple(c.temp_wall_c for c in course),
+            air=air,
+            temp_amb_c=exog.temp_amb_c,
+            full_w_per_k=full_w_per_k,
+            site=site,
+        ),
     )
     return new, outcome
-
-
-def _full_flow(flow_full: Array, site: PreparedSite, *, xp: Namespace) -> Array:
-    return xp.sum(site.count * flow_full, axis=-1)
 
 
 def _restarts(
     state: SiteState, started: Array, temp_board_c: Array, exog: Exogenous, site: PreparedSite, *, xp: Namespace
 ) -> tuple[Array, Array]:
     """Share of each cohort that is up after this step's starts, (B, M), and the cost of failures, USD, (B,)."""
-    spec, count, failed_usd = site.params.wear, site.count, site.miners.failed_restart_usd
+    spec, count = site.params.wear, site.count
     if not spec.sample_failures and not xp.maybe_any(started):
         return state.share_up, xp.zeros_like(state.temp_wall_c)
     chance = started * wear.restart_failure_probability(
         temp_board_c, spec.restart_failure_base, spec.restart_cold_scale_k, 40.0, xp=xp
     )
     if not spec.sample_failures:
-        return state.share_up, xp.sum(count * chance * failed_usd, axis=-1)
+        return state.share_up, xp.dot(chance, site.failed_weights)
     # Systematic sampling: unbiased for any count, and a plain coin toss for a count of one.
     failed = xp.floor(count * state.share_up * chance + exog.u_restart)
     failed = xp.minimum(failed, count * state.share_up)
     repaired = (1.0 - state.share_up) * (1.0 - math.exp(-site.dt_s / (spec.repair_days * 86400.0)))
     share_up = xp.clip(state.share_up + repaired - failed / count, 0.0, 1.0)
-    return share_up, xp.sum(failed * failed_usd, axis=-1)
+    return share_up, xp.sum(failed * site.miners.failed_restart_usd, axis=-1)
 
 
 def _air_terms(
-    log_duty: Array, flow_full: Array, exog: Exogenous, site: PreparedSite, *, xp: Namespace
-) -> tuple[room.RoomTerms, Array, Array]:
-    """Room terms, envelope conductance (W/K) and cooling power (W) of a control step, (B,).
+    full: Array, moved: Array, exog: Exogenous, site: PreparedSite, *, xp: Namespace
+) -> tuple[room.RoomTerms, Array]:
+    """Room terms and cooling power (W) of a control step, (B,), from the miners' capacity rates at full speed and now.
 
     The room fans follow the miners' flow at the start of the step.
     """
-    spec = site.params.room
-    full = _full_flow(flow_full, site, xp=xp)
-    moved = _full_flow(flow_full * xp.exp(log_duty), site, xp=xp)
+    spec, amb_c = site.params.room, exog.temp_amb_c
     vent = xp.maximum(spec.vent_ratio * moved, spec.vent_min_share * full)
     vent_max = spec.vent_ratio * full
-    supply_c = exog.temp_amb_c
+    supply_c = amb_c
     cooling_w = fan.fan_power_w(vent / vent_max, spec.fan_w_per_w_per_k * vent_max)
-    hot = exog.temp_amb_c > spec.pad_on_c
-    if spec.pad_effectiveness > 0.0 and xp.maybe_any(hot):
-        wetted = xp.cast(hot, vent)
-        supply_c = psychrometrics.temp_pad_outlet_c(
-            exog.temp_amb_c, exog.temp_wetbulb_c, spec.pad_effectiveness, wetted
-        )
+    wetted = xp.above(amb_c, spec.pad_on_c)
+    if spec.pad_effectiveness > 0.0 and xp.maybe_any(wetted):
+        supply_c = psychrometrics.temp_pad_outlet_c(amb_c, exog.temp_wetbulb_c, spec.pad_effectiveness, wetted)
         cooling_w = cooling_w + wetted * (spec.pad_pump_w_per_w_per_k * vent)
-    envelope_w_per_k = spec.envelope_share * full
-    terms = room.room_terms(
-        vent_w_per_k=vent,
-        recirculation=room.recirculated_share(vent, moved, spec.share_leak, xp=xp),
-        temp_supply_c=supply_c,
-        temp_amb_c=exog.temp_amb_c,
-        wall_w_per_k=spec.wall_share * full,
-        envelope_w_per_k=envelope_w_per_k,
-        wall_capacity_rate=(spec.wall_share * spec.wall_s / site.sub_dt_s) * full,
-    )
-    return terms, envelope_w_per_k, cooling_w
+    recirculation = room.recirculated_share(vent, moved, spec.share_leak, xp=xp)
+    wall_w_per_k = spec.wall_share * full
+    return room.room_terms_of(vent, recirculation, supply_c, amb_c, wall_w_per_k, site.structure), cooling_w
+
+
+def hashrate_noise(u: Array) -> Array:
+    """Relative noise of a hashrate reading, +-2 %, from uniform draws in (0, 1)."""
+    return 0.98 + 0.04 * u
 
 
 def measure(
-    state: SiteState, outcome: Outcome, noise: Array, fault: Array, age_s: float, chip_offset_k: float
+    state: SiteState, outcome: Outcome, noise: Array, age_s: Array, chip_offset_k: float, *, xp: Namespace
 ) -> Telemetry:
     """What the site's instruments report after a step.
 
-    The firmware reports whole degrees, its chip temperature is the hottest board plus an offset, and its power is an
-    estimate with a
-    fixed relative error per miner (+-5 %); the site meter is exact to its noise-free class.
+    The firmware measures whole degrees, its chip temperature is the hottest board plus an offset, and its power is an
+    estimate with a fixed relative error per miner (+-5 %); the site meter is exact to its noise-free class.
 
     Args:
         state: after the step.
         outcome: of the step.
-        noise: uniform in (0, 1): relative noise of the hashrate reading, (B, M).
-        fault: true where the miner did not answer in this step, (B, M).
-        age_s: age of the reading, s.
+        noise: factor on the hashrate reading, (B, M), from :func:`hashrate_noise`.
+        age_s: age of the reading, s, (B, M).
         chip_offset_k: what the firmware adds to the board's temperature, K.
+        xp: namespace of the arrays.
 
     Returns:
-        Telemetry; faulty readings are NaN.
+        Telemetry, as if every miner answered.
     """
-    xp = namespace_of(state.temp_chip_c)
-    board_c = xp.round(xp.max(state.temp_sink_c, axis=0) + 0.5 * state.air_rise_k)
-    chip_c = board_c + chip_offset_k
-    reading = Telemetry(
-        hashrate_ths=outcome.hashrate_ths * (0.98 + 0.04 * noise),
+    board_c = xp.round(outcome.temp_board_c)
+    return Telemetry(
+        hashrate_ths=outcome.hashrate_ths * noise,
         power_w=outcome.power_w * (1.0 + state.power_bias),
-        temp_chip_c=chip_c,
+        temp_chip_c=board_c + chip_offset_k,
         temp_board_c=board_c,
-        fan_duty=xp.exp(state.log_duty),
+        fan_duty=outcome.fan_duty,
         hashing=outcome.hashing,
-        age_s=age_s + xp.zeros_like(chip_c),
+        age_s=age_s,
         power_site_w=outcome.power_site_w,
         temp_intake_c=outcome.temp_intake_c,
     )
-    if not xp.maybe_any(fault):
-        return reading
-    lost = {name: xp.where(fault, math.nan, getattr(reading, name)) for name in MINER_READINGS}
-    return replace(reading, **lost, age_s=xp.where(fault, NO_ANSWER_AGE_S, reading.age_s))
 
 
 def initial_state(

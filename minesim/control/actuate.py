@@ -67,11 +67,11 @@ class FleetCurves:
     def to(self, like: Array) -> FleetCurves:
         """The same curves as arrays of the kind, dtype and device of ``like``."""
         xp = namespace_of(like)
-        return replace(self, **(convert(self, like) | {"offset": xp.int64(xp.asarray(self.offset, like=like))}))
+        return replace(self, **(convert(self, like) | {"offset": xp.index(xp.asarray(self.offset, like=like))}))
 
     def at_preset(self, table: Array, preset: Array, *, xp: Namespace) -> Array:
         """Entries of a preset table (M, P) at preset indices (B, M)."""
-        return xp.take(table.reshape(-1), self.offset + xp.int64(preset))
+        return xp.take(table.reshape(-1), self.offset + xp.index(preset))
 
 
 def convert(record: Any, like: Array) -> dict[str, Array]:

@@ -16,7 +16,7 @@ from minesim.control.channels import Channel, ObservationSchema
 from minesim.control.envelope import ControlHistory
 from minesim.control.market import MARKET_CHANNELS
 from minesim.control.meter import MeterState
-from minesim.control.telemetry import MINER_READINGS, Telemetry
+from minesim.control.telemetry import MINER_READINGS, NO_ANSWER_AGE_S, Telemetry
 
 FAULT_AGE_S = 900.0
 """A reading older than this is shown as a fault."""
@@ -69,6 +69,12 @@ def last_good(reading: Telemetry, before: Telemetry, *, xp: Namespace) -> Teleme
         return reading
     filled = {name: xp.where(silent, getattr(before, name), getattr(reading, name)) for name in MINER_READINGS}
     return replace(reading, **filled)
+
+
+def without_answer(reading: Telemetry, before: Telemetry, fault: Array, *, xp: Namespace) -> Telemetry:
+    """What :func:`last_good` makes of a complete reading of which some miners, where ``fault`` is 1, did not come."""
+    kept = {name: xp.blend(fault, getattr(before, name), getattr(reading, name)) for name in MINER_READINGS}
+    return replace(reading, **kept, age_s=reading.age_s + fault * (NO_ANSWER_AGE_S - reading.age_s))
 
 
 def observe(

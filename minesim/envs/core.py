@@ -27,6 +27,7 @@ from minesim.site import (
     Exogenous,
     SiteParams,
     SiteState,
+    hashrate_noise,
     initial_state,
     measure,
     prepare,
@@ -439,10 +440,13 @@ class SiteCore:
         )
         stopped_w = xp.sum(curves.count * before.run * (1.0 - command.run) * self.telemetry.power_w, axis=-1)
         self.state, outcome = transition(self.state, command, exog, self.site)
-        fault = draws[:, 2 * cohorts :] < world.difficulty.fault_rate
+        fault = xp.below(draws[:, 2 * cohorts :], world.difficulty.fault_rate)
+        noise_factor = hashrate_noise(draws[:, cohorts : 2 * cohorts])
         offset_k = self.site.params.firmware.chip_offset_k
-        reading = measure(self.state, outcome, draws[:, cohorts : 2 * cohorts], fault, 0.0, offset_k)
-        self.telemetry = observe.last_good(reading, self.telemetry, xp=xp)
+        reading = measure(self.state, outcome, noise_factor, xp.zeros_like(fault), offset_k, xp=xp)
+        if xp.maybe_any(fault):
+            reading = observe.without_answer(reading, self.telemetry, fault, xp=xp)
+        self.telemetry = reading
 
         # --- money
         share = None

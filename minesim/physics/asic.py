@@ -74,7 +74,21 @@ def leakage_growth(temp_chip_c: Array, beta_per_k: Array | float, temp_ref_c: Ar
     Returns:
         Factor, the broadcast shape.
     """
-    return xp.exp(beta_per_k * (temp_chip_c - temp_ref_c))
+    return leakage_growth_from_0c(temp_chip_c - temp_ref_c, beta_per_k, xp=xp)
+
+
+def leakage_growth_from_0c(temp_chip_c: Array, beta_per_k: Array | float, *, xp: Namespace) -> Array:
+    """Compute leakage relative to that at 0 degC, ``exp(beta T)``, for a caller whose constants refer to 0 degC.
+
+    Args:
+        temp_chip_c: chip temperature, degC.
+        beta_per_k: growth with temperature, 1/K.
+        xp: array namespace of ``temp_chip_c``.
+
+    Returns:
+        Factor, the broadcast shape.
+    """
+    return xp.exp(beta_per_k * temp_chip_c)
 
 
 def leakage_power_w(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from minesim.arrays import Array, Namespace
 
@@ -109,35 +110,58 @@ def accept(
         New state, and two 0/1 arrays (B, M): started now, stopped now.
     """
     # The automatic stop ends when the board has cooled; the start that follows waits like any other.
-    recovered = state.tripped * (temp_board_c < params.temp_resume_c)
-    tripped = state.tripped - recovered
-    started = command.run * (1.0 - state.running)
-    stopped = state.running * (1.0 - command.run)
-    steps = state.switcher_steps
+    running, steps = state.running, state.switcher_steps
+    recovered = state.tripped * xp.below(temp_board_c, params.temp_resume_c)
+    started = xp.maximum(command.run - running, 0.0)
+    stopped = xp.maximum(running - command.run, 0.0)
     if params.switcher_on:
-        hot = state.running * (temp_chip_reported_c > params.switcher_decrease_c)
-        cool = xp.cast(temp_chip_reported_c < params.switcher_rise_c, steps)
-        steps = xp.minimum(xp.maximum(steps + hot - cool, 0.0), command.preset)
+        hot = running * xp.above(temp_chip_reported_c, params.switcher_decrease_c)
+        cool = xp.below(temp_chip_reported_c, params.switcher_rise_c)
+        steps = xp.minimum(xp.maximum(steps + (hot - cool), 0.0), command.preset)
     moved = command.preset - steps != state.preset - state.switcher_steps
-    changed = command.run * state.running * moved
+    changed = command.run * running * xp.cast(moved, running)
     restart = xp.maximum(started, recovered * command.run)
+    # The wait is never below minus the ramp time, so that where nothing happens the maximum keeps it.
     full = -params.ramp_s
     wait_s = state.wait_s
-    if xp.maybe_any(changed + restart):
-        restart_s = restart * (params.start_delay_s - full) + full
-        changed_s = changed * (params.preset_change_s - full) + full
-        wait_s = xp.maximum(wait_s, xp.maximum(restart_s, changed_s))
-    waits = wait_s >= 0.0
-    if xp.maybe_any(waits):
-        too_cold = waits & (temp_board_c < params.temp_start_min_c)
-        wait_s = xp.where(too_cold, xp.maximum(wait_s, params.start_delay_s), wait_s)
-    new = FirmwareState(command.run, command.preset, steps, state.throttle, wait_s, tripped)
+    events_s = xp.maximum(restart * (params.start_delay_s - full), changed * (params.preset_change_s - full))
+    if xp.maybe_any(events_s):
+        wait_s = xp.maximum(wait_s, events_s + full)
+    cold = xp.below(temp_board_c, params.temp_start_min_c)
+    if xp.maybe_any(cold):
+        waits = 1.0 - xp.below(wait_s, 0.0)
+        wait_s = xp.maximum(wait_s, cold * waits * (params.start_delay_s - full) + full)
+    new = FirmwareState(command.run, command.preset, steps, state.throttle, wait_s, state.tripped - recovered)
     return new, started, stopped
 
 
 def effective_preset(state: FirmwareState) -> Array:
     """Index of the preset that really runs, (B, M): the configured one less what the switcher took."""
     return state.preset - state.switcher_steps
+
+
+class StepClock(NamedTuple):
+    """What the sub-steps of a control step share, (S, 1, 1): see :func:`step_clock`."""
+
+    mid_ramps: Array
+    throttle_left: Array
+
+
+def step_clock(sub_index: Array, sub_dt_s: float, params: FirmwareParams, *, xp: Namespace) -> StepClock:
+    """Compute the middle of each sub-step in ramp times, and how much of a throttle change is left in its mean.
+
+    Args:
+        sub_index: 0, 1, ... as floats, shaped (S, 1, 1).
+        sub_dt_s: sub-step, s.
+        params: constants.
+        xp: namespace of the arrays.
+    """
+    tau_s = params.throttle_tau_s
+    mean_of_first = float(tau_s / sub_dt_s * (1.0 - math.exp(-sub_dt_s / tau_s)))
+    return StepClock(
+        mid_ramps=(sub_index + 0.5) * (sub_dt_s / params.ramp_s),
+        throttle_left=xp.exp(-sub_dt_s / tau_s * sub_index) * mean_of_first,
+    )
 
 
 def hashing_profile(
@@ -163,13 +187,17 @@ def hashing_profile(
         Hashing share 0 to 1 and mean throttle, both (S, B, M). The share follows the mid-point of the sub-step on the
         ramp; the throttle is the exact mean of its exponential.
     """
+    return profile_of(state, throttle_set, step_clock(sub_index, sub_dt_s, params, xp=xp), params, xp=xp)
+
+
+def profile_of(
+    state: FirmwareState, throttle_set: Array, clock: StepClock, params: FirmwareParams, *, xp: Namespace
+) -> tuple[Array, Array]:
+    """:func:`hashing_profile` for a caller that has the clock of its control step already."""
     alive = state.running * (1.0 - state.tripped)
-    since_start_s = (sub_index + 0.5) * sub_dt_s - state.wait_s
-    hashing = xp.clip(since_start_s / params.ramp_s, 0.0, 1.0) * alive
-    tau_s = params.throttle_tau_s
-    decay = xp.exp(-sub_dt_s / tau_s * sub_index) * float(tau_s / sub_dt_s * (1.0 - math.exp(-sub_dt_s / tau_s)))
-    throttle = throttle_set + (state.throttle - throttle_set) * decay
-    return hashing, throttle
+    since_start_ramps = clock.mid_ramps - state.wait_s * (1.0 / params.ramp_s)
+    hashing = xp.minimum(xp.maximum(since_start_ramps, 0.0), alive)
+    return hashing, throttle_set + (state.throttle - throttle_set) * clock.throttle_left
 
 
 def advance(

@@ -29,7 +29,7 @@ def ua_stream_w_per_k(minus_capacity_w_per_k: Array, minus_ntu: Array, *, xp: Na
     References:
         Effectiveness-NTU method with one isothermal side; Incropera, Fundamentals of Heat and Mass Transfer, ch. 11.
     """
-    return minus_capacity_w_per_k * xp.expm1(minus_ntu)
+    return minus_capacity_w_per_k * xp.exp(minus_ntu) - minus_capacity_w_per_k
 
 
 def ntu_at_flow(ntu_ref: Array, log_flow_ratio: Array, exponent: float, *, xp: Namespace) -> Array:

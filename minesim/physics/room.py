@@ -29,6 +29,28 @@ def recirculated_share(flow_room: Array, flow_miner: Array, share_min: float, *,
     return xp.clip(1.0 - flow_room / xp.maximum(flow_miner, 1e-9), share_min, 1.0)
 
 
+class StructureShares(NamedTuple):
+    """How a structure's new temperature is made up: of outdoors, of its old temperature and of the hot air (sum 1)."""
+
+    per_amb: Array | float
+    per_wall: Array | float
+    per_hot: Array | float
+
+
+def structure_shares(
+    wall_w_per_k: Array | float, envelope_w_per_k: Array | float, wall_capacity_rate: Array | float
+) -> StructureShares:
+    """Solve the structure's backward Euler step; the shares do not change when all three arguments are scaled alike.
+
+    Args:
+        wall_w_per_k: air-to-structure conductance.
+        envelope_w_per_k: structure-to-outdoor conductance.
+        wall_capacity_rate: structure heat capacity over the sub-step.
+    """
+    inverse = 1.0 / (wall_capacity_rate + wall_w_per_k + envelope_w_per_k)
+    return StructureShares(envelope_w_per_k * inverse, wall_capacity_rate * inverse, wall_w_per_k * inverse)
+
+
 class RoomTerms(NamedTuple):
     """What stays fixed over a control step, (B,) each; names as in :func:`room_terms`, the rest are products."""
 
@@ -40,8 +62,8 @@ class RoomTerms(NamedTuple):
     hot_per_wall: Array
     hot_diagonal: Array
     wall_constant_c: Array
-    wall_per_wall: Array
-    wall_per_hot: Array
+    wall_per_wall: Array | float
+    wall_per_hot: Array | float
 
 
 def room_terms(
@@ -67,21 +89,31 @@ def room_terms(
     Returns:
         Terms for :func:`solve_air`.
     """
-    inverse = 1.0 / (wall_capacity_rate + wall_w_per_k + envelope_w_per_k)
-    wall_per_hot = wall_w_per_k * inverse
-    wall_constant_c = envelope_w_per_k * inverse * temp_amb_c
-    wall_per_wall = wall_capacity_rate * inverse
+    shares = structure_shares(wall_w_per_k, envelope_w_per_k, wall_capacity_rate)
+    return room_terms_of(vent_w_per_k, recirculation, temp_supply_c, temp_amb_c, wall_w_per_k, shares)
+
+
+def room_terms_of(
+    vent_w_per_k: Array,
+    recirculation: Array,
+    temp_supply_c: Array,
+    temp_amb_c: Array,
+    wall_w_per_k: Array,
+    shares: StructureShares,
+) -> RoomTerms:
+    """:func:`room_terms` for a caller that has the structure's shares already."""
+    wall_constant_c = shares.per_amb * temp_amb_c
     return RoomTerms(
         vent_w_per_k=vent_w_per_k,
         temp_supply_c=temp_supply_c,
         recirculation=recirculation,
-        fresh_c=(1.0 - recirculation) * temp_supply_c,
+        fresh_c=temp_supply_c - recirculation * temp_supply_c,
         hot_constant_w=vent_w_per_k * temp_supply_c + wall_w_per_k * wall_constant_c,
-        hot_per_wall=wall_w_per_k * wall_per_wall,
-        hot_diagonal=vent_w_per_k + wall_w_per_k - wall_w_per_k * wall_per_hot,
+        hot_per_wall=wall_w_per_k * shares.per_wall,
+        hot_diagonal=vent_w_per_k + wall_w_per_k * (1.0 - shares.per_hot),
         wall_constant_c=wall_constant_c,
-        wall_per_wall=wall_per_wall,
-        wall_per_hot=wall_per_hot,
+        wall_per_wall=shares.per_wall,
+        wall_per_hot=shares.per_hot,
     )
 
 

@@ -23,7 +23,7 @@ def arrhenius_factor(temp_c: Array, temp_ref_c: float, activation_ev: float, *, 
     2.0
     """
     scale = activation_ev / BOLTZMANN_EV_PER_K
-    return xp.exp(scale * (1.0 / (temp_ref_c + KELVIN_OFFSET_C) - 1.0 / (temp_c + KELVIN_OFFSET_C)))
+    return xp.exp(scale / (temp_ref_c + KELVIN_OFFSET_C) - scale / (temp_c + KELVIN_OFFSET_C))
 
 
 def cycling_damage(depth_k: Array, depth_ref_k: float = 45.0, exponent: float = 1.9, *, xp: Namespace) -> Array:
