@@ -144,7 +144,7 @@ def cases(draw):
     return made, rules, now, rng
 
 
-SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+SETTINGS = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 
 @SETTINGS
@@ -183,7 +183,7 @@ def _month(name: str) -> Scenario:
 
 
 @pytest.mark.parametrize("name", ["ercot/mixed", "pjm/mixed", "caiso/reserves", "ontario/mixed"])
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(minute=st.integers(0, 40 * 96 - 1), seed=st.integers(0, 2**32 - 1))
 def test_real_scenarios_do_not_look_ahead(name, minute, seed):
     made = _month(name)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pandas as pd
 import xarray as xr
+
+from minesim.scenario import TraceTable, compile_table, scenario
 
 
 def make_traces(
@@ -32,3 +36,11 @@ def make_traces(
     data["power_price_usd_per_mwh"].attrs = {"units": "USD/MWh", "known": price_known}
     data.attrs = {"name": "small", "site_timezone": zone}
     return data
+
+
+@functools.cache
+def compiled(name: str) -> TraceTable:
+    """The table of a named scenario, compiled once for all tests; not to be written to."""
+    table = compile_table(scenario(name))
+    table.settle.flags.writeable = table.market.flags.writeable = False
+    return table

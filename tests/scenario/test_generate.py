@@ -19,7 +19,7 @@ from minesim.scenario.generator.weather import dew_point_c, humidity_of_dew_poin
 YEARS = {"start": "2020-01-01", "days": 1096}
 
 
-def made(market: str, level: str = "medium", seeds: int = 6, **options):
+def made(market: str, level: str = "medium", seeds: int = 4, **options):
     options = {**YEARS, **options}
     return [generate(np.random.default_rng(s), market=market, level=level, **options).traces for s in range(seeds)]
 
@@ -79,7 +79,7 @@ def test_dear_hours_come_in_the_afternoon(medium, market):
 def test_levels_grow_wilder():
     spread, dear, negative = {}, {}, {}
     for level in ("easy", "medium", "hard"):
-        price = prices(made("pjm", level, seeds=3))
+        price = prices(made("pjm", level, seeds=2))
         spread[level] = np.std(np.diff(np.arcsinh(price / 5.0)))
         dear[level] = np.quantile(price, 0.995)
         negative[level] = (price < 0).mean()
@@ -126,7 +126,7 @@ def test_dew_point_by_hand():
 def test_coin_returns_are_as_wild_as_bitcoin():
     real = np.diff(np.log(load_btc()["coin_price_usd"].sel(time=slice("2020", "2022")).to_numpy()))
     generated = np.concatenate(
-        [np.diff(np.log(traces["coin_price_usd"].to_numpy()[::24, 0])) for traces in made("ercot", seeds=8)]
+        [np.diff(np.log(traces["coin_price_usd"].to_numpy()[::24, 0])) for traces in made("ercot", seeds=5)]
     )
     assert generated.std() == pytest.approx(real.std(), rel=0.35)
     kurtosis = float(np.mean((generated / generated.std()) ** 4))
@@ -167,7 +167,7 @@ def test_hash_rate_follows_revenue():
 
 def test_peaks_lie_on_hot_weekday_afternoons():
     hours, weekdays, hot = [], [], []
-    for seed in range(6):
+    for seed in range(4):
         output = generate(np.random.default_rng(seed), start="2020-01-01", days=1096)
         assert len(output.peaks) == 12
         local = known.local_clock(

@@ -11,13 +11,13 @@ import pytest
 from minesim.economics.tariff import tariff
 from minesim.errors import DataFileError, ParamsError, ScenarioError, TraceError
 from minesim.scenario import compile_table, scenario, scenario_names
-from tests.scenario.small import make_traces
+from tests.scenario.small import compiled, make_traces
 
 
 @pytest.mark.parametrize("name", scenario_names())
 def test_every_name_compiles_with_the_default_tariff(name):
     made = scenario(name)
-    table = compile_table(made)
+    table = compiled(name)
     assert made.name == name
     assert made.tariff.name == "energy_only"
     assert np.isfinite(table.settle).all()
@@ -43,7 +43,8 @@ def test_tariff_variants(name, tariff_name, program):
     assert made.tariff.name == tariff_name
     assert (part.program if part else None) == program
     assert (made.peaks is not None) == (program is not None)
-    compile_table(made)
+    summer = made.traces.sel(time=slice("2022-06-01", "2022-07-15"))
+    compile_table(dataclasses.replace(made, traces=summer))
 
 
 def test_unknown_names_suggest_the_nearest():
@@ -157,7 +158,7 @@ def test_a_threshold_earns_what_the_published_study_says():
     """One S19j Pro (104 TH/s, 3068 W) in 2023 with a 10 USD/MWh adder: stopping at a loss against always running."""
     gains = {}
     for name in ("ercot", "pjm"):
-        table = compile_table(scenario(name))
+        table = compiled(name)
         rows = slice(table.row_of("2023-01-01"), table.size)
         revenue = table.column("hash_revenue_usd_per_ths_day")[rows] * 104.0 / 96.0
         margin = revenue - table.column("energy_price_usd_per_mwh")[rows] * 3068e-6 / 4.0

@@ -20,7 +20,7 @@ from minesim.scenario.peaks import (
     load_peak_model,
     time_of_day_shares,
 )
-from tests.scenario.small import make_traces
+from tests.scenario.small import compiled, make_traces
 
 
 def test_shares_of_the_day_come_from_earlier_years_only():
@@ -103,7 +103,7 @@ def test_next_hours_take_the_largest_chance_of_the_same_day():
     ("name", "expected"), [("ercot/4cp", 16.0), ("ontario/5cp", 20.0)], ids=["ercot 2020-2023", "ontario 2020-2023"]
 )
 def test_chances_add_up_to_the_number_of_peaks(name, expected):
-    table = compile_table(scenario(name))
+    table = compiled(name)
     names = [channel.name for channel in table.market_channels]
     index = names.index("peak_probability")
     chance = table.market[:, index] * table.market_channels[index].scale
@@ -114,7 +114,7 @@ def test_chances_add_up_to_the_number_of_peaks(name, expected):
 
 
 def test_chance_is_zero_out_of_season_and_the_rate_with_it():
-    table = compile_table(scenario("ercot/4cp"))
+    table = compiled("ercot/4cp")
     names = [channel.name for channel in table.market_channels]
     rows = slice(table.row_of("2022-10-02"), table.row_of("2023-05-30"))
     for name in ("peak_probability", "peak_probability_next_4h", "cp_rate_usd_per_kw"):
@@ -123,7 +123,7 @@ def test_chance_is_zero_out_of_season_and_the_rate_with_it():
 
 def test_rate_is_what_a_charged_interval_costs():
     for name in ("ercot/4cp", "ontario/5cp"):
-        table = compile_table(scenario(name))
+        table = compiled(name)
         number = [channel.name for channel in table.market_channels].index("cp_rate_usd_per_kw")
         rate = table.market[:, number] * table.market_channels[number].scale
         charge = table.column("cp_charge_usd_per_kw")
@@ -175,6 +175,6 @@ def test_short_user_data_get_a_forecast_from_their_first_day():
 def test_peak_rows_do_not_move_when_peaks_are_dropped():
     made = scenario("ercot/4cp")
     fewer = made.peaks[made.peaks["base_year"] <= 2023].iloc[::-1]
-    first, second = compile_table(made), compile_table(dataclasses.replace(made, peaks=fewer))
+    first, second = compiled("ercot/4cp"), compile_table(dataclasses.replace(made, peaks=fewer))
     np.testing.assert_array_equal(first.settle, second.settle)
     assert len(load_coincident_peaks()["market"]) == 136

@@ -13,12 +13,12 @@ from minesim.economics.chain import hashprice_usd_per_phs_day
 from minesim.errors import ScenarioError
 from minesim.scenario import SETTLE_NAMES, compile_table, scenario
 from minesim.scenario.markets import btc_height, standard_pressure_pa
-from tests.scenario.small import make_traces
+from tests.scenario.small import compiled, make_traces
 
 
 @pytest.fixture(scope="module")
 def ercot():
-    return compile_table(scenario("ercot/4cp"))
+    return compiled("ercot/4cp")
 
 
 @pytest.fixture
