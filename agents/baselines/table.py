@@ -144,7 +144,7 @@ def rules(
     return {name: factory(name) for name in RULES}
 
 
-def tuned_params(scenario: str = "ercot/4cp") -> dict[str, RuleParams]:
+def tuned_params(scenario: str = "ercot") -> dict[str, RuleParams]:
     """Packaged parameters, tuned on the validation weeks that ``tuned.json`` names.
 
     Raises:
@@ -162,7 +162,7 @@ def tuned_record() -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-TUNED_FOR = {"day_ahead": "ercot/4cp", "after_interval": "pjm"}
+TUNED_FOR = {"day_ahead": "ercot", "after_interval": "pjm"}
 """Whose tuned parameters suit a site, by when it knows its price."""
 
 

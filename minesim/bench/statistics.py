@@ -109,7 +109,7 @@ def mean_interval(
         means = table[week_index, 0].mean(axis=1)
     else:
         seed_index = rng.integers(0, seeds, size=(resamples, seeds))
-        by_week = np.stack([table[:, index].mean(axis=1) for index in seed_index])
+        by_week = table[:, seed_index].mean(axis=2).T
         means = np.take_along_axis(by_week, week_index, axis=1).mean(axis=1)
     blocks = weeks / block
     student, widen = stats.t(blocks - 1.0), np.sqrt(blocks / (blocks - 1.0))

@@ -51,7 +51,7 @@ def test_rules_without_parameters_need_no_tuning() -> None:
 
 def test_packaged_parameters_come_from_validation_weeks_and_fit_the_table() -> None:
     record = tuned_record()
-    for scenario in TUNED_FOR.values():
+    for scenario in (*TUNED_FOR.values(), "ercot/4cp"):
         validation = record[scenario]["validation"]
         assert "2023-01-01" <= validation["first"] < validation["last"] <= "2023-07-01"
         assert set(tuned_params(scenario)) == {name for name in RULES if needs_tuning(name)}
@@ -64,4 +64,4 @@ def test_packaged_parameters_come_from_validation_weeks_and_fit_the_table() -> N
 def test_tuned_rules_are_all_rules_with_the_baseline_first(tiny: World) -> None:
     made = tuned_rules(schema(tiny.cohorts), tiny.params.curves, "day_ahead")
     assert list(made) == list(RULES)
-    assert made["threshold"].params == tuned_params("ercot/4cp")["threshold"]  # type: ignore[attr-defined]
+    assert made["threshold"].params == tuned_params("ercot")["threshold"]  # type: ignore[attr-defined]

@@ -88,7 +88,7 @@ def test_it_writes_whole_results_and_resumes(config: RunConfig, monkeypatch: pyt
 
 
 def test_what_cannot_run_is_refused_before_anything_is_simulated(config: RunConfig) -> None:
-    config.bench.test = Weeks("2023-12-30", 1)
+    config.bench.test = Weeks("2023-12-23", 2)
     with pytest.raises(ScenarioError, match="does not fit"):
         run(config, quiet())
     config.bench.test = Weeks("2023-08-05", 2)
