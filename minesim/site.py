@@ -266,7 +266,9 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array, *, comp
     small = num_envs * cohorts <= SMALL
     if small:
         shape = (boards, num_envs, cohorts)
-        network = BoardNetwork(*(xp.broadcast(value, shape) for value in network[:-1]), network.sink_diagonal)
+        network = network._replace(
+            **{name: xp.broadcast(getattr(network, name), shape) for name in network._fields if name != "sink_diagonal"}
+        )
         miners = replace(
             miners, beta_per_k=xp.broadcast(miners.beta_per_k, shape), temp_ref_c=xp.broadcast(miners.temp_ref_c, shape)
         )

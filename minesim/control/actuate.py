@@ -6,6 +6,7 @@ is public: nameplates, preset tables and fees.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -54,15 +55,37 @@ class FleetCurves:
     offset: Array
     has_throttle: bool = True
 
-    @property
+    @functools.cached_property
     def power_rated_site_w(self) -> float:
         """Rated power of all miners together, W."""
         return float((self.count * self.power_rated_w).sum())
 
-    @property
+    @functools.cached_property
     def level_min(self) -> Array:
         """Power of the lowest preset as a share of rated power, (M,)."""
         return self.preset_power_w[:, 0] / self.power_rated_w
+
+    @functools.cached_property
+    def flat_split_w(self) -> tuple[Array, Array]:
+        """The parts of each preset's power that a throttle leaves alone and that it scales, W, (M P,) each."""
+        return self.preset_fixed_w.reshape(-1), (self.preset_power_w - self.preset_fixed_w).reshape(-1)
+
+    @functools.cached_property
+    def index_order(self) -> Array:
+        """1 where the first index is not above the last one, else -1, (M, 1, M)."""
+        index = np.arange(len(self.models))
+        order = np.where(index[:, None] <= index, 1.0, -1.0)[:, None, :]
+        return namespace_of(self.count).asarray(order, like=self.count)
+
+    @functools.cached_property
+    def rise_min_w(self) -> Array:
+        """A smaller change of one miner's set power counts as none, W, (M,)."""
+        return 1e-6 * self.power_rated_w
+
+    @functools.cached_property
+    def match_w(self) -> Array:
+        """A preset that misses a target by less than this reaches it, W, (M,)."""
+        return 1e-3 * self.power_rated_w
 
     def to(self, like: Array) -> FleetCurves:
         """The same curves as arrays of the kind, dtype and device of ``like``."""
@@ -72,6 +95,12 @@ class FleetCurves:
     def at_preset(self, table: Array, preset: Array, *, xp: Namespace) -> Array:
         """Entries of a preset table (M, P) at preset indices (B, M)."""
         return xp.take(table.reshape(-1), self.offset + xp.index(preset))
+
+    def split_power_w(self, preset: Array, *, xp: Namespace) -> tuple[Array, Array]:
+        """Power of one miner at preset indices (B, M): what a throttle leaves alone, and what it scales, W."""
+        entry = self.offset + xp.index(preset)
+        fixed_w, throttled_w = self.flat_split_w
+        return xp.take(fixed_w, entry), xp.take(throttled_w, entry)
 
 
 def convert(record: Any, like: Array) -> dict[str, Array]:
@@ -89,9 +118,8 @@ def command_power_w(command: FirmwareCommand, curves: FleetCurves, *, xp: Namesp
         curves: the fleet.
         xp: namespace of the arrays.
     """
-    full_w = curves.at_preset(curves.preset_power_w, command.preset, xp=xp)
-    fixed_w = curves.at_preset(curves.preset_fixed_w, command.preset, xp=xp)
-    return command.run * (fixed_w + command.throttle * (full_w - fixed_w))
+    fixed_w, throttled_w = curves.split_power_w(command.preset, xp=xp)
+    return command.run * (fixed_w + command.throttle * throttled_w)
 
 
 def target_level(action: Array, running: Array, level_min: Array, *, xp: Namespace) -> Array:
@@ -106,9 +134,9 @@ def target_level(action: Array, running: Array, level_min: Array, *, xp: Namespa
         level_min: share of the lowest preset, (M,).
         xp: namespace of the arrays.
     """
-    span = xp.clip((action - OFF_BELOW) / (1.0 - OFF_BELOW), 0.0, 1.0)
-    on = action > OFF_BELOW + (ON_ABOVE - OFF_BELOW) * (1.0 - running)
-    return xp.where(on, level_min + span * (1.0 - level_min), 0.0)
+    span = (xp.clip(action, OFF_BELOW, 1.0) - OFF_BELOW) * (1.0 / (1.0 - OFF_BELOW))
+    on = xp.above(action, ON_ABOVE - (ON_ABOVE - OFF_BELOW) * running)
+    return on * (level_min + span * (1.0 - level_min))
 
 
 def actuate(
@@ -131,22 +159,22 @@ def actuate(
     """
     level = target_level(action, current.run, curves.level_min, xp=xp)
     target_w = level * curves.power_rated_w
-    stands = level <= 0.0
-    run = xp.cast(level > 0.0, level)
-    slack_w = 1e-3 * curves.power_rated_w
+    run = xp.above(level, 0.0)
+    stands = 1.0 - run
     table = curves.preset_power_w
     if not curves.has_throttle:
-        fitting = xp.sum(xp.cast(table <= (target_w + slack_w)[..., None], table), axis=-1)
-        preset = xp.clip(fitting - 1.0, 0.0, curves.preset_last)
-        command = FirmwareCommand(run, xp.where(stands, current.preset, preset), xp.ones_like(run))
+        missed = xp.sum(xp.above(table, (target_w + curves.match_w)[..., None]), axis=-1)
+        preset = xp.clip(table.shape[-1] - 1.0 - missed, 0.0, curves.preset_last)
+        command = FirmwareCommand(run, xp.blend(stands, current.preset, preset), xp.ones_like(run))
         return command, command_power_w(command, curves, xp=xp)
-    below = xp.sum(xp.cast(table < (target_w - slack_w)[..., None], table), axis=-1)
-    kept_w = curves.at_preset(table, current.preset, xp=xp)
-    kept_fixed_w = curves.at_preset(curves.preset_fixed_w, current.preset, xp=xp)
-    deepest_w = kept_fixed_w + THROTTLE_PREFERRED_MIN * (kept_w - kept_fixed_w)
-    keep = (target_w >= deepest_w) & (target_w <= kept_w + slack_w) | stands
-    preset = xp.where(keep, current.preset, xp.minimum(below, curves.preset_last))
-    full_w = curves.at_preset(table, preset, xp=xp)
-    fixed_w = curves.at_preset(curves.preset_fixed_w, preset, xp=xp)
-    throttle = xp.where(stands, 1.0, xp.clip((target_w - fixed_w) / (full_w - fixed_w), THROTTLE_MIN, 1.0))
-    return FirmwareCommand(run, preset, throttle), run * (fixed_w + throttle * (full_w - fixed_w))
+    short = xp.sum(xp.below(table, (target_w - curves.match_w)[..., None]), axis=-1)
+    kept_fixed_w, kept_throttled_w = curves.split_power_w(current.preset, xp=xp)
+    over_fixed_w = target_w - kept_fixed_w
+    leaves = xp.maximum(
+        xp.below(over_fixed_w, THROTTLE_PREFERRED_MIN * kept_throttled_w),
+        xp.above(over_fixed_w, kept_throttled_w + curves.match_w),
+    )
+    preset = xp.blend(leaves * run, xp.minimum(short, curves.preset_last), current.preset)
+    fixed_w, throttled_w = curves.split_power_w(preset, xp=xp)
+    throttle = xp.maximum(xp.clip((target_w - fixed_w) / throttled_w, THROTTLE_MIN, 1.0), stands)
+    return FirmwareCommand(run, preset, throttle), run * (fixed_w + throttle * throttled_w)

@@ -148,101 +148,149 @@ def apply_envelope(
         floats), each (B, M).
     """
     current, current_w = history.command, history.command_w
-    reason = 0.0 * request.run
+    reason = xp.zeros_like(request_w)
     changed = False
     if math.isfinite(bounds.stops_per_day):
-        exhausted = (current.run > request.run) & (history.stops_today >= bounds.stops_per_day)
+        exhausted = xp.maximum(current.run - request.run, 0.0) * (
+            1.0 - xp.below(history.stops_today, bounds.stops_per_day)
+        )
         if xp.maybe_any(exhausted):
+            kept = 1.0 - exhausted
             request = FirmwareCommand(
-                run=xp.where(exhausted, 1.0, request.run),
-                preset=xp.where(exhausted, 0.0, request.preset),
-                throttle=xp.where(exhausted, 1.0, request.throttle),
+                run=xp.maximum(request.run, exhausted),
+                preset=request.preset * kept,
+                throttle=request.throttle * kept + exhausted,
             )
-            reason = xp.where(exhausted, float(Reason.STOP_BUDGET), reason)
+            reason = exhausted * float(Reason.STOP_BUDGET)
             changed = True
     hard = None
     if math.isfinite(bounds.temp_chip_soft_c):
-        soft = (telemetry.temp_chip_c > bounds.temp_chip_soft_c) | (telemetry.temp_board_c > bounds.temp_board_soft_c)
-        hard = (telemetry.temp_chip_c > bounds.temp_chip_hard_c) | (telemetry.temp_board_c > bounds.temp_board_hard_c)
+        soft = _hotter(telemetry, bounds.temp_chip_soft_c, bounds.temp_board_soft_c, xp=xp)
+        hard = _hotter(telemetry, bounds.temp_chip_hard_c, bounds.temp_board_hard_c, xp=xp)
         if xp.maybe_any(soft):
             lower = xp.minimum(xp.maximum(current.preset - 1.0, 0.0), request.preset)
             request = FirmwareCommand(
-                run=xp.where(soft, xp.minimum(request.run, current.run), request.run),
-                preset=xp.where(soft, lower, request.preset),
-                throttle=xp.where(soft, xp.minimum(request.throttle, current.throttle), request.throttle),
+                run=xp.blend(soft, xp.minimum(request.run, current.run), request.run),
+                preset=xp.blend(soft, lower, request.preset),
+                throttle=xp.blend(soft, xp.minimum(request.throttle, current.throttle), request.throttle),
             )
-            reason = xp.where(soft, float(Reason.SOFT_TEMP), reason)
+            reason = xp.maximum(reason, soft * float(Reason.SOFT_TEMP))
             changed = True
     if changed:
         request_w = command_power_w(request, curves, xp=xp)
 
     rise_w = request_w - current_w
-    rises = rise_w > 1e-6 * curves.power_rated_w
-    hold = rise_w != rise_w
+    rises = xp.above(rise_w, curves.rise_min_w)
+    holds: list[Array] = []
     if bounds.dwell_up_s > 0.0:
-        early = rises & (history.since_up_s < bounds.dwell_up_s)
-        reason = xp.where(early, xp.maximum(reason, float(Reason.DWELL)), reason)
-        hold = hold | early
-        rises = rises & ~early
-    bound = math.isfinite(bounds.ramp_up_per_5min) or math.isfinite(bounds.site_cap_w)
-    if bound and xp.maybe_any(rises):
-        rise_site_w = xp.where(rises, rise_w, 0.0) * curves.count
-        granted, why = _grant_in_turn(rise_site_w, current_w, history, bounds, curves, dt_s, xp=xp)
-        refused = rises & ~granted
-        reason = xp.where(refused, xp.maximum(reason, why), reason)
-        hold = hold | refused
+        early = rises * xp.below(history.since_up_s, bounds.dwell_up_s)
+        reason = xp.maximum(reason, early * float(Reason.DWELL))
+        holds.append(early)
+        rises = rises - early
+    if math.isfinite(bounds.ramp_up_per_5min) or math.isfinite(bounds.site_cap_w):
+        ramp_w, cap_w = _budgets_w(current_w, history, bounds, curves, dt_s, xp=xp)
+        asked_w = rises * rise_w * curves.count
+        total_w = xp.sum(asked_w, axis=-1)
+        # What fits as a whole needs no queue.
+        if xp.maybe_any(xp.above(total_w, ramp_w)) or (cap_w is not None and xp.maybe_any(xp.above(total_w, cap_w))):
+            granted, why = _grant_in_turn(asked_w, ramp_w, cap_w, history, curves, xp=xp)
+            refused = rises - rises * granted
+            reason = xp.maximum(reason, refused * why)
+            holds.append(refused)
     if bounds.write_gap_s > dt_s:
-        pending = history.since_write_s < bounds.write_gap_s
-        reason = xp.where(pending, xp.maximum(reason, float(Reason.WRITE_PENDING)), reason)
-        hold = hold | pending
+        pending = xp.below(history.since_write_s, bounds.write_gap_s)
+        reason = xp.maximum(reason, pending * float(Reason.WRITE_PENDING))
+        holds.append(pending)
     if math.isfinite(bounds.age_max_s):
         # NaN compares false: a failed sensor counts as stale.
-        fresh = (telemetry.age_s <= bounds.age_max_s) & (telemetry.temp_chip_c > -1e3) & (telemetry.power_w > -1.0)
-        if xp.maybe_any(~fresh):
-            reason = xp.where(fresh, reason, float(Reason.STALE))
-            hold = hold | ~fresh
-    if xp.maybe_any(hold):
-        request_w = xp.where(hold, current_w, request_w)
-        request = FirmwareCommand(
-            run=xp.where(hold, current.run, request.run),
-            preset=xp.where(hold, current.preset, request.preset),
-            throttle=xp.where(hold, current.throttle, request.throttle),
-        )
+        answers = xp.above(telemetry.temp_chip_c + telemetry.power_w, -1e3)
+        stale = 1.0 - answers * xp.below(telemetry.age_s, bounds.age_max_s + AGE_SLACK_S)
+        if xp.maybe_any(stale):
+            reason = xp.maximum(reason, stale * float(Reason.STALE))
+            holds.append(stale)
+    if holds:
+        hold = holds[0]
+        for more in holds[1:]:
+            hold = xp.maximum(hold, more)
+        if xp.maybe_any(hold):
+            request_w = xp.blend(hold, current_w, request_w)
+            request = FirmwareCommand(
+                run=xp.blend(hold, current.run, request.run),
+                preset=xp.blend(hold, current.preset, request.preset),
+                throttle=xp.blend(hold, current.throttle, request.throttle),
+            )
     if hard is not None and xp.maybe_any(hard):
-        reason = xp.where(hard, float(Reason.HARD_TEMP), reason)
-        request_w = xp.where(hard, 0.0, request_w)
-        request = FirmwareCommand(xp.where(hard, 0.0, request.run), request.preset, request.throttle)
+        reason = xp.maximum(reason, hard * float(Reason.HARD_TEMP))
+        stays = 1.0 - hard
+        request_w = request_w * stays
+        request = FirmwareCommand(request.run * stays, request.preset, request.throttle)
     return request, request_w, reason
 
 
+def _hotter(telemetry: Telemetry, temp_chip_c: float, temp_board_c: float, *, xp: Namespace) -> Array:
+    """1 where chip or board is above its limit; an infinite limit is none."""
+    hot = xp.above(telemetry.temp_chip_c, temp_chip_c)
+    if math.isfinite(temp_board_c):
+        hot = xp.maximum(hot, xp.above(telemetry.temp_board_c, temp_board_c))
+    return hot
+
+
+def _budgets_w(
+    current_w: Array, history: ControlHistory, bounds: Limits, curves: FleetCurves, dt_s: float, *, xp: Namespace
+) -> tuple[Array, Array | None]:
+    """How much the site's set power may still rise, W, (B,): by the ramps, and by the cap (None without one)."""
+    rated_w = curves.power_rated_site_w
+    # The window holds the earlier steps of five minutes; this step is the last.
+    in_window_w = xp.sum(history.up_window_w, axis=-1)
+    left_w = bounds.ramp_up_per_5min * rated_w - in_window_w
+    ramp_w = xp.minimum(left_w, bounds.ramp_up_per_min * rated_w * dt_s / 60.0) * (1.0 + 1e-9)
+    if not math.isfinite(bounds.site_cap_w):
+        return ramp_w, None
+    return ramp_w, bounds.site_cap_w - xp.sum(current_w * curves.count, axis=-1)
+
+
+FEW_COHORTS = 32
+"""Up to this many cohorts the queue is built by comparing all pairs, which is faster than sorting."""
+TIE_S = 0.5
+"""Waiting times this close count as equal."""
+AGE_SLACK_S = 1e-3
+"""Rounding allowed in the age of a reading."""
+
+
+def _ahead_w(asked_w: Array, since_up_s: Array, curves: FleetCurves, *, xp: Namespace) -> Array:
+    """Sum of what a cohort and all before it in the queue ask for, W, (B, M).
+
+    The longest-waiting come first, ties by index.
+    """
+    cohorts = asked_w.shape[-1]
+    if cohorts > FEW_COHORTS:
+        order = xp.argsort(-since_up_s, axis=-1)
+        queued_w = xp.cumsum(xp.take_along(asked_w, order, -1), axis=-1)
+        return xp.take_along(queued_w, xp.argsort(order, axis=-1), -1)
+    first = xp.above(since_up_s.T[..., None] + TIE_S * curves.index_order, since_up_s)
+    return xp.sum(first * asked_w.T[..., None], axis=0)
+
+
 def _grant_in_turn(
-    rise_w: Array,
-    current_w: Array,
+    asked_w: Array,
+    ramp_w: Array,
+    cap_w: Array | None,
     history: ControlHistory,
-    bounds: Limits,
     curves: FleetCurves,
-    dt_s: float,
     *,
     xp: Namespace,
 ) -> tuple[Array, Array | float]:
-    """Which increases (W of the whole cohort) fit the ramp and the cap, the longest-waiting first, ties by index."""
-    rated_w = curves.power_rated_site_w
-    in_window_w = xp.sum(history.up_window_w, axis=-1)[..., None]
-    # The window already holds n - 1 earlier steps; this step is the n-th.
-    ramp_w = xp.minimum(bounds.ramp_up_per_5min * rated_w - in_window_w, bounds.ramp_up_per_min * rated_w * dt_s / 60.0)
-    order = xp.argsort(-history.since_up_s, axis=-1)
-    sorted_w = xp.take_along(rise_w, order, -1)
-    queued_w = xp.cumsum(sorted_w, axis=-1)
+    """Which increases (W of the whole cohort) fit the ramp and the cap (1 or 0), and why the others do not, (B, M)."""
+    queued_w = _ahead_w(asked_w, history.since_up_s, curves, xp=xp)
     # A single cohort larger than the whole budget may move alone in an empty window: else it could never move.
-    alone = (queued_w <= sorted_w) & (in_window_w <= 0.0)
-    fits = (queued_w <= ramp_w * (1.0 + 1e-9)) | alone
-    back = xp.argsort(order, axis=-1)
-    why: Array | float = float(Reason.RAMP)
-    if math.isfinite(bounds.site_cap_w):
-        under_cap = queued_w + xp.sum(current_w * curves.count, axis=-1)[..., None] <= bounds.site_cap_w
-        fits = fits & under_cap
-        why = xp.where(xp.take_along(under_cap, back, -1), float(Reason.RAMP), float(Reason.SITE_CAP) + 0.0 * rise_w)
-    return xp.take_along(fits, back, -1), why
+    empty = 1.0 - xp.above(xp.sum(history.up_window_w, axis=-1)[..., None], 0.0)
+    alone = empty * (1.0 - xp.above(queued_w, asked_w))
+    granted = xp.maximum(1.0 - xp.above(queued_w, ramp_w[..., None]), alone)
+    if cap_w is None:
+        return granted, float(Reason.RAMP)
+    under_cap = 1.0 - xp.above(queued_w, cap_w[..., None])
+    why = float(Reason.SITE_CAP) - under_cap * float(Reason.SITE_CAP - Reason.RAMP)
+    return granted * under_cap, why
 
 
 def advance_history(
@@ -266,21 +314,19 @@ def advance_history(
         xp: namespace of the arrays.
     """
     delta_w = command_w - history.command_w
-    slack_w = 1e-6 * curves.power_rated_w
-    rose = delta_w > slack_w
-    moved = rose | (delta_w < -slack_w)
-    up_w = xp.sum(xp.where(rose, delta_w, 0.0) * curves.count, axis=-1)[..., None]
-    same_day = (local_day == history.local_day)[..., None]
-    stopped = history.command.run * (1.0 - command.run)
+    rose = xp.above(delta_w, curves.rise_min_w)
+    same_day = xp.cast(local_day == history.local_day, command_w)[:, None]
     window = history.up_window_w
     if window.shape[-1] > 0:
-        window = xp.concat([window[..., 1:], up_w], -1)
+        window = xp.concat([window[:, 1:], xp.sum(rose * delta_w * curves.count, axis=-1)[:, None]], -1)
     return ControlHistory(
         command=command,
         command_w=command_w,
-        since_up_s=xp.where(rose, 0.0, history.since_up_s) + dt_s,
-        since_write_s=xp.where(moved, 0.0, history.since_write_s) + dt_s,
-        stops_today=xp.where(same_day, history.stops_today, 0.0) + stopped,
+        since_up_s=history.since_up_s - history.since_up_s * rose + dt_s,
+        since_write_s=history.since_write_s
+        - history.since_write_s * xp.above(xp.abs(delta_w), curves.rise_min_w)
+        + dt_s,
+        stops_today=history.stops_today * same_day + xp.maximum(history.command.run - command.run, 0.0),
         up_window_w=window,
         local_day=local_day,
     )
