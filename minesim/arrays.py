@@ -52,6 +52,8 @@ class Namespace:
     take_along: Callable[[Array, Array, int], Array]
     take: Callable[[Array, Array], Array]
     """``take(flat, index)``: entries of a one-dimensional table, in the shape of the index."""
+    rows: Callable[[Array, Array], Array]
+    """``rows(table, index)``: rows of a table."""
     broadcast: Callable[[Array, tuple[int, ...]], Array]
     """A contiguous copy in a larger shape."""
     stack: Callable[[Sequence[Array], int], Array]
@@ -124,6 +126,7 @@ NUMPY = Namespace(
     argsort=lambda x, axis: x.argsort(axis=axis, kind="stable"),
     take_along=lambda x, index, axis: np.take_along_axis(x, index, axis=axis),
     take=lambda flat, index: flat.take(index),
+    rows=lambda table, index: table.take(index, axis=0),
     broadcast=lambda x, shape: np.ascontiguousarray(np.broadcast_to(x, shape)),
     stack=_np_stack,
     concat=lambda xs, axis: np.concatenate(xs, axis=axis),
@@ -211,6 +214,7 @@ def torch_namespace() -> Namespace:
         argsort=lambda x, axis: torch.argsort(x, dim=axis, stable=True),
         take_along=lambda x, index, axis: torch.take_along_dim(x, index, dim=axis),
         take=lambda flat, index: flat.index_select(0, index.reshape(-1)).view(index.shape),
+        rows=lambda table, index: table.index_select(0, index),
         broadcast=lambda x, shape: x.expand(shape).contiguous(),
         stack=lambda xs, axis: torch.stack(list(xs), dim=axis),
         concat=lambda xs, axis: torch.cat(list(xs), dim=axis),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 from minesim.arrays import Array, Namespace
@@ -37,7 +38,7 @@ class Money:
     wear_usd: Array
     restart_usd: Array
 
-    @property
+    @functools.cached_property
     def profit_usd(self) -> Array:
         """Revenue and reserve income less all costs."""
         costs = self.energy_usd + self.demand_usd + self.coincident_usd + self.wear_usd + self.restart_usd
@@ -71,8 +72,8 @@ def settle(
         wear_usd, restart_usd: from the twin, USD, (B,).
         reserve_request_mw: offer for the hour, MW, (B,); used where an hour starts.
         product: the reserve product, None where the tariff has none.
-        interval_start, interval_end: true where a demand interval starts or ends with this step, (B,).
-        hour_start: true where a clock hour starts with this step, (B,).
+        interval_start, interval_end: 1 where a demand interval starts or ends with this step, else 0, (B,).
+        hour_start: 1 where a clock hour starts with this step, else 0, (B,).
         dt_s: control step, s.
         interval_s: demand interval, s.
         xp: namespace of the arrays.
@@ -80,14 +81,14 @@ def settle(
     Returns:
         Meter at the end and the money terms.
     """
-    meter = metering.new_month(meter, row.billing_month, xp=xp)
-    meter = metering.add_energy(meter, power_kw, dt_s, interval_start, xp=xp)
-    mean_kw = meter.interval_kwh * (SECONDS_PER_HOUR / interval_s)
-    increment_usd, peak_kw = tariff.demand_increment_usd(
-        mean_kw, meter.month_peak_kw, row.demand_rate_usd_per_kw, xp=xp
+    energy_kwh = power_kw * (dt_s / SECONDS_PER_HOUR)
+    interval_kwh = metering.interval_energy_kwh(meter, energy_kwh, interval_start)
+    # Peaks count closed intervals only: 0 while one runs adds nothing to them.
+    closed_kw = interval_kwh * interval_end * (SECONDS_PER_HOUR / interval_s)
+    demand_usd, peak_kw = tariff.demand_increment_usd(
+        closed_kw, metering.carried_peak_kw(meter, row.billing_month, xp=xp), row.demand_rate_usd_per_kw, xp=xp
     )
-    coincident_usd = tariff.coincident_peak_usd(mean_kw, row.cp_charge_usd_per_kw)
-    reserve_usd = xp.zeros_like(power_kw)
+    reserve_usd = 0.0 * power_kw
     standing = meter.reserve
     if product is not None and reserve_request_mw is not None:
         load_mw = power_kw * 1e-3
@@ -102,16 +103,11 @@ def settle(
         standing = reserve.advance(load_mw, row.reserve_call, standing, dt_s=dt_s, xp=xp)
     money = Money(
         revenue_usd=paid_hashrate_ths * row.hash_revenue_usd_per_ths_day * (dt_s / SECONDS_PER_DAY),
-        energy_usd=tariff.energy_cost_usd(power_kw * (dt_s / SECONDS_PER_HOUR), row.energy_price_usd_per_mwh),
-        demand_usd=xp.where(interval_end, increment_usd, 0.0),
-        coincident_usd=xp.where(interval_end, coincident_usd, 0.0),
+        energy_usd=tariff.energy_cost_usd(energy_kwh, row.energy_price_usd_per_mwh),
+        demand_usd=demand_usd,
+        coincident_usd=tariff.coincident_peak_usd(closed_kw, row.cp_charge_usd_per_kw),
         reserve_usd=reserve_usd,
         wear_usd=wear_usd,
         restart_usd=restart_usd,
     )
-    meter = replace(
-        meter,
-        month_peak_kw=xp.where(interval_end, peak_kw, meter.month_peak_kw),
-        reserve=standing,
-    )
-    return meter, money
+    return MeterState(interval_kwh, peak_kw, row.billing_month, standing), money

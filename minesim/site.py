@@ -422,6 +422,7 @@ class Outcome:
         temp_intake_c, temp_hot_c: air at the end of the step, degC, (B,).
         wear_usd: expected ageing cost, USD, (B,).
         restart_usd: cost of stops and of failed restarts, USD, (B,).
+        stopped: 1 for a cohort that was stopped in this step, else 0, (B, M).
         stops: stops of miners, weighted by their number, (B,).
         tripped: miners that tripped in this step, (B,).
         heat: for the heat balance.
@@ -440,6 +441,7 @@ class Outcome:
     temp_hot_c: Array
     wear_usd: Array
     restart_usd: Array
+    stopped: Array
     stops: Array
     tripped: Array
     heat: HeatRecord
@@ -661,6 +663,7 @@ def transition(
         temp_hot_c=carry.temp_hot_c,
         wear_usd=xp.dot(xp.sum(ageing, axis=0), site.wear_weights),
         restart_usd=restart_usd * wearing.scale,
+        stopped=stopped,
         stops=stops,
         tripped=xp.dot((1.0 - alive) * running, site.weights),
         heat=HeatRecord(

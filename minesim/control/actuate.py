@@ -61,6 +61,21 @@ class FleetCurves:
         return float((self.count * self.power_rated_w).sum())
 
     @functools.cached_property
+    def hashrate_rated_site_ths(self) -> float:
+        """Rated hashrate of all miners together, TH/s."""
+        return float((self.count * self.hashrate_rated_ths).sum())
+
+    @functools.cached_property
+    def count_share(self) -> Array:
+        """Share of each cohort in the number of miners, (M,)."""
+        return self.count / self.count.sum()
+
+    @functools.cached_property
+    def paid_count(self) -> Array:
+        """Miners of a cohort whose revenue is paid out, after fees and rejects, (M,)."""
+        return self.count * self.net_revenue_factor
+
+    @functools.cached_property
     def level_min(self) -> Array:
         """Power of the lowest preset as a share of rated power, (M,)."""
         return self.preset_power_w[:, 0] / self.power_rated_w

@@ -6,12 +6,11 @@ settled elsewhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from minesim.arrays import Array, Namespace
 from minesim.economics import reserve
 from minesim.economics.reserve import ReserveState
-from minesim.units import SECONDS_PER_HOUR
 
 
 @dataclass(frozen=True)
@@ -31,24 +30,20 @@ class MeterState:
     reserve: ReserveState
 
 
-def new_month(meter: MeterState, billing_month: Array, *, xp: Namespace) -> MeterState:
-    """Forget the peak when the billing month changes."""
-    same = billing_month == meter.billing_month
-    return replace(meter, month_peak_kw=xp.where(same, meter.month_peak_kw, 0.0), billing_month=billing_month)
+def carried_peak_kw(meter: MeterState, billing_month: Array, *, xp: Namespace) -> Array:
+    """The month's peak so far, kW, (B,): forgotten when the billing month changes."""
+    return meter.month_peak_kw * xp.cast(billing_month == meter.billing_month, meter.month_peak_kw)
 
 
-def add_energy(meter: MeterState, power_kw: Array, dt_s: float, interval_start: Array, *, xp: Namespace) -> MeterState:
-    """Count the energy of a step; an interval that starts here starts from zero.
+def interval_energy_kwh(meter: MeterState, energy_kwh: Array, interval_start: Array) -> Array:
+    """Energy of the running demand interval after a step, kWh, (B,).
 
     Args:
         meter: before the step.
-        power_kw: mean power of the step, kW, (B,).
-        dt_s: length of the step, s.
-        interval_start: true where a demand interval starts with this step, (B,).
-        xp: namespace of the arrays.
+        energy_kwh: of the step, (B,).
+        interval_start: 1 where a demand interval starts with this step (it counts from zero), else 0, (B,).
     """
-    before_kwh = xp.where(interval_start, 0.0, meter.interval_kwh)
-    return replace(meter, interval_kwh=before_kwh + power_kw * (dt_s / SECONDS_PER_HOUR))
+    return meter.interval_kwh - meter.interval_kwh * interval_start + energy_kwh
 
 
 def initial_meter(power_kw: Array, month_peak_kw: Array, billing_month: Array, *, xp: Namespace) -> MeterState:

@@ -5,7 +5,7 @@ The twin and a bridge to hardware call the same function, so that what is traine
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -52,14 +52,36 @@ def schema(cohorts: int) -> ObservationSchema:
     return ObservationSchema(MARKET_CHANNELS + SITE_CHANNELS + per_cohort)
 
 
-@cache
-def telemetry_scaling(cohorts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Reciprocal scale, lower and upper bound of the site and cohort part, each (n,) float64."""
+@dataclass(frozen=True)
+class Encoding:
+    """From raw readings to observation numbers: factor, then lower and upper bound, (n,) each.
+
+    The site and cohort channels of :func:`schema`, in order; the factor holds the rating that a share refers to as well
+    as the channel's scale.
+    """
+
+    factor: Array
+    low: Array
+    high: Array
+
+
+def encoding(curves: FleetCurves) -> Encoding:
+    """The encoding of a fleet, in numpy double precision."""
+    cohorts, rated_w = len(curves.models), curves.power_rated_site_w
     channels = schema(cohorts).channels[len(MARKET_CHANNELS) :]
-    part = ObservationSchema(channels)
-    low, high = part.bounds()
-    scale = np.concatenate([np.full(c.size, 1.0 / c.scale) for c in channels])
-    return scale, low.astype(np.float64), high.astype(np.float64)
+    low, high = ObservationSchema(channels).bounds()
+    raw_per_unit = {
+        "site_power_frac": 1.0 / rated_w,
+        "month_peak_frac": 1e3 / rated_w,
+        "interval_power_frac": 1e3 / rated_w,
+        "reserve_held_frac": 1e6 / rated_w,
+        "level": 1.0 / curves.power_rated_w,
+        "power_frac": 1.0 / curves.power_rated_w,
+        "hashrate_frac": 1.0 / curves.hashrate_rated_ths,
+        "hours_since_change": 1.0 / 3600.0,
+    }
+    factor = [np.broadcast_to(raw_per_unit.get(c.name, 1.0) / c.scale, c.size) for c in channels]
+    return Encoding(np.concatenate(factor), low.astype(np.float64), high.astype(np.float64))
 
 
 def last_good(reading: Telemetry, before: Telemetry, *, xp: Namespace) -> Telemetry:
@@ -77,14 +99,18 @@ def without_answer(reading: Telemetry, before: Telemetry, fault: Array, *, xp: N
     return replace(reading, **kept, age_s=reading.age_s + fault * (NO_ANSWER_AGE_S - reading.age_s))
 
 
+def interval_kw_per_kwh(interval_elapsed_s: Array, *, xp: Namespace) -> Array:
+    """Mean power of the running demand interval per energy in it, 1/h: 0 at its first moment."""
+    return xp.above(interval_elapsed_s, 0.0) * 3600.0 / xp.maximum(interval_elapsed_s, 1.0)
+
+
 def observe(
     telemetry: Telemetry,
     history: ControlHistory,
     meter: MeterState,
     market: Array,
-    interval_elapsed_s: Array,
-    curves: FleetCurves,
-    scaling: tuple[Array, Array, Array],
+    kw_per_kwh: Array,
+    scaling: Encoding,
     *,
     xp: Namespace,
 ) -> Array:
@@ -95,45 +121,33 @@ def observe(
         history: own writes.
         meter: own meter.
         market: encoded market features, (B, C) float32.
-        interval_elapsed_s: time since the running demand interval began, s, (B,); 0 at its first moment.
-        curves: the fleet.
-        scaling: from :func:`telemetry_scaling`, in the dtype of the telemetry.
+        kw_per_kwh: from :func:`interval_kw_per_kwh`, (B,).
+        scaling: from :func:`encoding`, in the dtype of the telemetry.
         xp: namespace of the arrays.
 
     Returns:
         Observation, (B, n), in the dtype of ``market``.
     """
-    rated_kw = curves.power_rated_site_w * 1e-3
-    hours = xp.maximum(interval_elapsed_s, 1.0) / 3600.0
-    site = xp.stack(
+    like = telemetry.power_site_w
+    raw = xp.concat(
         [
-            telemetry.power_site_w * (1e-3 / rated_kw),
-            xp.cast(meter.month_peak_kw / rated_kw, telemetry.power_site_w),
-            xp.cast(
-                xp.where(interval_elapsed_s > 0.0, meter.interval_kwh / hours, 0.0) / rated_kw, telemetry.power_site_w
-            ),
-            xp.cast(meter.reserve.offered_mw * (1e3 / rated_kw), telemetry.power_site_w),
-            telemetry.temp_intake_c,
-        ],
-        -1,
-    )
-    level = history.command_w / curves.power_rated_w
-    fault = xp.cast(telemetry.age_s > FAULT_AGE_S, level)
-    own = xp.concat(
-        [
-            site,
+            like[:, None],
+            xp.cast(meter.month_peak_kw, like)[:, None],
+            xp.cast(meter.interval_kwh * kw_per_kwh, like)[:, None],
+            xp.cast(meter.reserve.offered_mw, like)[:, None],
+            telemetry.temp_intake_c[:, None],
             telemetry.hashing,
-            level,
-            telemetry.power_w / curves.power_rated_w,
-            telemetry.hashrate_ths / curves.hashrate_rated_ths,
+            history.command_w,
+            telemetry.power_w,
+            telemetry.hashrate_ths,
             telemetry.temp_chip_c,
             telemetry.temp_board_c,
             telemetry.fan_duty,
             history.stops_today,
-            history.since_write_s * (1.0 / 3600.0),
-            fault,
+            history.since_write_s,
+            xp.above(telemetry.age_s, FAULT_AGE_S),
         ],
         -1,
     )
-    scale, low, high = scaling
-    return xp.concat([market, xp.cast(xp.clip(own * scale, low, high), market)], -1)
+    own = xp.clip(raw * scaling.factor, scaling.low, scaling.high)
+    return xp.concat([market, xp.cast(own, market)], -1)

@@ -6,18 +6,22 @@ and keeps episodes apart. The one-site environment is a batch of one.
 
 from __future__ import annotations
 
+import functools
+import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minesim import noise
 from minesim.arrays import NUMPY, Array, Namespace, namespace_of
 from minesim.control import envelope, observe
-from minesim.control.actuate import actuate, command_power_w
+from minesim.control.actuate import actuate, command_power_w, convert
 from minesim.control.envelope import ControlHistory, Limits
 from minesim.control.meter import MeterState, initial_meter
+from minesim.control.observe import Encoding
 from minesim.control.telemetry import Telemetry
 from minesim.errors import ActionError, ParamsError, ScenarioError, explain, nearest
 from minesim.physics.firmware import FirmwareCommand
@@ -25,6 +29,7 @@ from minesim.scenario import Scenario, TraceTable, compile_table, scenario
 from minesim.settlement import Money, SettlementRow, settle
 from minesim.site import (
     Exogenous,
+    Outcome,
     SiteParams,
     SiteState,
     hashrate_noise,
@@ -42,6 +47,7 @@ LONG_AGO_S = 1e6
 BLOCK_SIZE = 8192
 """Random numbers drawn at once by small batches."""
 SETTLED = tuple(SettlementRow.__dataclass_fields__)
+MONEY = tuple(Money.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -199,6 +205,17 @@ class StepResult:
     info: dict[str, Array]
 
 
+class RowValues(NamedTuple):
+    """What the present row of the traces says: settlement and what is only reported (B,), market (B, C), weather."""
+
+    settled: SettlementRow
+    local_day: Array
+    temp_amb_c: Array
+    carbon_g_per_kwh: Array
+    market: Array
+    exog: Exogenous
+
+
 class SiteCore:
     """B sites of one world.
 
@@ -225,11 +242,16 @@ class SiteCore:
         wetbulb_c, density_ratio = weather_terms(
             *(world.table.column(name) for name in ("temp_amb_c", "rel_humidity_pct", "pressure_pa")), xp=NUMPY
         )
-        self._wetbulb, self._density_ratio = self._constant(wetbulb_c), self._constant(density_ratio)
+        weather = np.stack([world.table.column("temp_amb_c"), wetbulb_c, density_ratio], axis=1)
+        self._weather = self._state_array(weather)
         self._columns = {name: world.table.settle_index[name] for name in world.table.settle_names}
-        scaling = observe.telemetry_scaling(cohorts)
-        self._scaling = tuple(self.xp.asarray(part, like=like) for part in scaling)
+        self._encoding = Encoding(**convert(observe.encoding(world.params.curves), like))
         self._draws = self._integers(np.arange(3 * cohorts))
+        self._chip_offset_k = world.params.firmware.chip_offset_k
+        self._ages = self._state_array(np.zeros((num_envs, cohorts)))
+        phases = np.arange(world.steps_per_row)
+        self._opens, self._closes = (1.0 * (phases == edge) for edge in (0, world.steps_per_row - 1))
+        self._kw_per_kwh = observe.interval_kw_per_kwh(phases * world.config.dt_ctrl_s, xp=NUMPY)
         first = world.table.start_utc[0].astype("datetime64[s]").astype(np.int64)
         self._row_of_hour = int(first % 3600 // round(world.table.dt_s))
         self._rows_per_hour = round(3600.0 / world.table.dt_s)
@@ -238,7 +260,11 @@ class SiteCore:
         self._noise_seed = np.zeros(num_envs, np.int64)
         self.start_row = np.zeros(num_envs, np.int64)
         self.step_count = np.zeros(num_envs, np.int64)
+        self._row_index = np.full(num_envs, -1, np.int64)
+        self._phase = np.zeros(num_envs, np.int64)
+        self._row: RowValues
         self._block: Array = np.zeros((0,))
+        self._noise_block: Array = self._block
         self._block_at = 0
         self.state: SiteState
         self.history: ControlHistory
@@ -298,6 +324,7 @@ class SiteCore:
                 self.step_count[b] = 0
                 self._episode[b] += 1
         self._block_at = len(self._block)
+        self._find_rows()
         shape = self.world.params.miners.board_present.shape
         leak, bias = np.ones((shape[0], self.num_envs, shape[1])), np.zeros((self.num_envs, shape[1]))
         for b, draw in enumerate(drawn):
@@ -372,32 +399,56 @@ class SiteCore:
 
     # ------------------------------------------------------------------ stepping
 
-    def _draws_now(self) -> Array:
-        """Uniform draws of this step, (B, 3 M); small batches draw many steps at once."""
+    def _draws_now(self) -> tuple[Array, Array]:
+        """Uniform draws (B, 3 M) and noise of the hashrate readings (B, M) of this step.
+
+        Small batches draw many steps at once.
+        """
         if self._block_at >= len(self._block):
             steps = max(1, BLOCK_SIZE // (self.num_envs * self._draws.shape[0]))
             ahead = self._integers(np.arange(steps)[:, None, None] + self.step_count[:, None])
             seeds = self._integers(self._noise_seed)[:, None]
             self._block = self.xp.cast(noise.uniform(seeds, ahead, self._draws), self._like)
+            cohorts = self.world.cohorts
+            self._noise_block = hashrate_noise(self._block[..., cohorts : 2 * cohorts])
             self._block_at = 0
+        at = self._block_at
         self._block_at += 1
-        return self._block[self._block_at - 1]
+        return self._block[at], self._noise_block[at]
 
     def row_now(self) -> np.ndarray:
         """Settlement row of the coming step, (B,)."""
         return self.start_row + self.step_count // self.world.steps_per_row
 
+    def _find_rows(self) -> None:
+        """Look up where in the traces the coming step lies; most steps of a small batch stay in their row."""
+        rows_done, self._phase = np.divmod(self.step_count, self.world.steps_per_row)
+        row_index = self.start_row + rows_done
+        if (row_index == self._row_index).all():
+            return
+        self._row_index = row_index
+        rows = self._integers(row_index)
+        row = self.xp.rows(self._settle, rows)
+        weather = self.xp.rows(self._weather, rows)
+        column = self._columns
+        self._row = RowValues(
+            settled=SettlementRow(*(row[:, column[name]] for name in SETTLED)),
+            local_day=row[:, column["local_day"]],
+            temp_amb_c=row[:, column["temp_amb_c"]],
+            carbon_g_per_kwh=row[:, column["carbon_g_per_kwh"]],
+            market=self.xp.rows(self._market, rows),
+            exog=Exogenous(weather[:, 0], weather[:, 1], weather[:, 2], self._ages),
+        )
+
     def observation(self) -> Array:
-        phase = self.step_count % self.world.steps_per_row
-        elapsed_s = self._constant(phase * self.world.config.dt_ctrl_s)
+        """What every site reports now, (B, n)."""
         return observe.observe(
             self.telemetry,
             self.history,
             self.meter,
-            self._market[self._integers(self.row_now())],
-            elapsed_s,
-            self.curves,
-            self._scaling,
+            self._row.market,
+            self._constant(self._kw_per_kwh[self._phase]),
+            self._encoding,
             xp=self.xp,
         )
 
@@ -413,72 +464,63 @@ class SiteCore:
         xp, world = self.xp, self.world
         action = self._checked(action)
         cohorts, dt_s = world.cohorts, world.config.dt_ctrl_s
-        curves = self.curves
-        row_index = self.row_now()
-        phase = self.step_count % world.steps_per_row
-        rows = self._integers(row_index)
-        row = self._settle[rows]
-        column = {name: row[:, index] for name, index in self._columns.items()}
+        curves, row, settled = self.curves, self._row, self._row.settled
 
         # --- control
-        before = self.history.command
-        request, request_w = actuate(action[:, :cohorts], before, curves, xp=xp)
+        request, request_w = actuate(action[:, :cohorts], self.history.command, curves, xp=xp)
         command, command_w, reason = envelope.apply_envelope(
             request, request_w, self.telemetry, self.history, world.limits, curves, dt_s, xp=xp
         )
-        self.history = envelope.advance_history(
-            self.history, command, command_w, column["local_day"], curves, dt_s, xp=xp
-        )
+        self.history = envelope.advance_history(self.history, command, command_w, row.local_day, curves, dt_s, xp=xp)
 
         # --- twin
-        draws = self._draws_now()
-        exog = Exogenous(
-            temp_amb_c=xp.cast(column["temp_amb_c"], self._like),
-            temp_wetbulb_c=xp.cast(self._wetbulb[rows], self._like),
-            air_density_ratio=xp.cast(self._density_ratio[rows], self._like),
-            u_restart=draws[:, :cohorts],
-        )
-        stopped_w = xp.sum(curves.count * before.run * (1.0 - command.run) * self.telemetry.power_w, axis=-1)
+        draws, noise_factor = self._draws_now()
+        exog = replace(row.exog, u_restart=draws[:, :cohorts]) if world.difficulty.sample_failures else row.exog
+        before_w = self.telemetry.power_w
         self.state, outcome = transition(self.state, command, exog, self.site)
-        fault = xp.below(draws[:, 2 * cohorts :], world.difficulty.fault_rate)
-        noise_factor = hashrate_noise(draws[:, cohorts : 2 * cohorts])
-        offset_k = self.site.params.firmware.chip_offset_k
-        reading = measure(self.state, outcome, noise_factor, xp.zeros_like(fault), offset_k, xp=xp)
-        if xp.maybe_any(fault):
-            reading = observe.without_answer(reading, self.telemetry, fault, xp=xp)
+        reading = measure(self.state, outcome, noise_factor, self._ages, self._chip_offset_k, xp=xp)
+        if world.difficulty.fault_rate > 0.0:
+            fault = xp.below(draws[:, 2 * cohorts :], world.difficulty.fault_rate)
+            if xp.maybe_any(fault):
+                reading = observe.without_answer(reading, self.telemetry, fault, xp=xp)
         self.telemetry = reading
 
         # --- money
-        share = None
+        money_like = settled.energy_price_usd_per_mwh
+        site_kw = xp.cast(outcome.power_site_w, money_like) * 1e-3
+        share, hour_start = None, site_kw
         if action.shape[-1] > cohorts:
-            power_mw = xp.cast(self._power_before_w, row) * 1e-6
-            share = xp.cast(0.5 * (action[:, cohorts] + 1.0), row) * power_mw
-        paid_ths = xp.sum(curves.count * curves.net_revenue_factor * outcome.hashrate_ths, axis=-1)
+            power_mw = xp.cast(self._power_before_w, money_like) * 1e-6
+            share = xp.cast(0.5 * (action[:, cohorts] + 1.0), money_like) * power_mw
+            opens = (self._phase == 0) & ((self._row_index + self._row_of_hour) % self._rows_per_hour == 0)
+            hour_start = self._constant(1.0 * opens)
         self.meter, money = settle(
             self.meter,
-            SettlementRow(**{name: column[name] for name in SETTLED}),
-            xp.cast(paid_ths, row),
-            xp.cast(outcome.power_site_w, row) * 1e-3,
-            xp.cast(outcome.wear_usd, row),
-            xp.cast(outcome.restart_usd, row),
+            settled,
+            xp.cast(xp.dot(outcome.hashrate_ths, curves.paid_count), money_like),
+            site_kw,
+            xp.cast(outcome.wear_usd, money_like),
+            xp.cast(outcome.restart_usd, money_like),
             share,
             world.scenario.tariff.reserve,
-            self.flags(phase == 0),
-            self.flags(phase == world.steps_per_row - 1),
-            self.flags((phase == 0) & ((row_index + self._row_of_hour) % self._rows_per_hour == 0)),
+            self._constant(self._opens[self._phase]),
+            self._constant(self._closes[self._phase]),
+            hour_start,
             dt_s,
             world.table.dt_s,
             xp=xp,
         )
-        terms = reward_terms(world.config.task, money, outcome, self._power_before_w, self.scale_usd, curves, xp=xp)
-        cost = constraint_cost(world.config.task, outcome, self._power_before_w, stopped_w, curves, xp=xp)
+        task = world.config.task
+        stopped_w = xp.dot(outcome.stopped * before_w, curves.count)
+        terms = reward_terms(task, money, outcome, self._power_before_w, self.scale_usd, curves, xp=xp)
+        cost = constraint_cost(task, outcome, self._power_before_w, stopped_w, curves, xp=xp)
         self._power_before_w = outcome.power_site_w
         self.step_count = self.step_count + 1
-        info = self._info(money, outcome, column, cost, reason, terms)
-        reward = sum(terms.values())
+        info = self._info(money, outcome, site_kw, cost, reason, terms)
+        self._find_rows()
         return StepResult(
             observation=self.observation(),
-            reward=reward,
+            reward=functools.reduce(operator.add, terms.values()),
             cost=cost,
             truncated=self.step_count >= world.horizon_steps,
             info=info,
@@ -487,26 +529,28 @@ class SiteCore:
     def _info(
         self,
         money: Money,
-        outcome: Any,
-        column: Mapping[str, Array],
+        outcome: Outcome,
+        site_kw: Array,
         cost: Array,
         reason: Array,
         terms: Mapping[str, Array],
     ) -> dict[str, Array]:
-        xp, dt_h = self.xp, self.world.config.dt_ctrl_s / 3600.0
+        """Named values of the step that has just been taken."""
+        xp, row = self.xp, self._row
+        energy_kwh = site_kw * (self.world.config.dt_ctrl_s / 3600.0)
         info = {
             "cost": cost,
             "profit_usd": money.profit_usd,
-            **{name: getattr(money, name) for name in Money.__dataclass_fields__},
-            "energy_kwh": outcome.power_site_w * (1e-3 * dt_h),
-            "power_site_kw": outcome.power_site_w * 1e-3,
+            **{name: getattr(money, name) for name in MONEY},
+            "energy_kwh": energy_kwh,
+            "power_site_kw": site_kw,
             "power_cooling_kw": outcome.power_cooling_w * 1e-3,
-            "hashrate_ths": xp.sum(self.curves.count * outcome.hashrate_ths, axis=-1),
+            "hashrate_ths": xp.dot(outcome.hashrate_ths, self.curves.count),
             "temp_chip_max_c": xp.max(outcome.temp_chip_max_c, axis=-1),
             "temp_intake_c": outcome.temp_intake_c,
-            "temp_amb_c": column["temp_amb_c"],
-            "energy_price_usd_per_mwh": column["energy_price_usd_per_mwh"],
-            "carbon_g": column["carbon_g_per_kwh"] * outcome.power_site_w * (1e-3 * dt_h),
+            "temp_amb_c": row.temp_amb_c,
+            "energy_price_usd_per_mwh": row.settled.energy_price_usd_per_mwh,
+            "carbon_g": row.carbon_g_per_kwh * energy_kwh,
             "stops": outcome.stops,
             "trips": outcome.tripped,
             "envelope_reason": xp.max(reason, axis=-1),
@@ -518,14 +562,15 @@ class SiteCore:
     def _checked(self, action: Array) -> Array:
         shape = (self.num_envs, self.world.action_size)
         if self.xp is NUMPY:
-            action = np.asarray(action)
+            action = np.asarray(action, np.float64)
             if action.shape != shape:
                 raise ActionError(explain(f"the action has shape {action.shape}", allowed=f"{shape}"))
-            if not np.isfinite(action).all():
+            # The sum is finite if every entry is, and quicker to look at.
+            if not math.isfinite(action.sum()) and not np.isfinite(action).all():
                 raise ActionError(
                     explain(f"the action has {int((~np.isfinite(action)).sum())} entries that are not numbers")
                 )
-            return np.clip(action.astype(np.float64, copy=False), -1.0, 1.0)
+            return self.xp.clip(action, -1.0, 1.0)
         if tuple(action.shape) != shape:
             raise ActionError(explain(f"the action has shape {tuple(action.shape)}", allowed=f"{shape}"))
         if action.device.type == "cpu" and not bool(self.xp.isfinite(action).all()):

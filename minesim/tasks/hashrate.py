@@ -73,8 +73,8 @@ def reward_terms(
     profit = money.profit_usd * (1.0 / scale_usd)
     if task.reward == "profit":
         return {"profit": profit}
-    rated_j_per_th = curves.power_rated_site_w / float((curves.count * curves.hashrate_rated_ths).sum())
-    hashrate_ths = xp.sum(curves.count * outcome.hashrate_ths, axis=-1)
+    rated_j_per_th = curves.power_rated_site_w / curves.hashrate_rated_site_ths
+    hashrate_ths = xp.dot(outcome.hashrate_ths, curves.count)
     # Both ratios are 0 for a standing site: nothing is hashed, nothing is efficient or wasteful.
     j_per_th = outcome.power_site_w / xp.maximum(hashrate_ths, 1e-6)
     gain = xp.where(hashrate_ths > 1e-3, xp.clip(1.0 - j_per_th / rated_j_per_th, -1.0, 1.0), 0.0)
@@ -108,8 +108,7 @@ def constraint_cost(
         curves: the fleet.
         xp: namespace of the arrays.
     """
-    hot = curves.count * (outcome.temp_chip_max_c > task.temp_chip_limit_c)
-    share_hot = xp.sum(hot, axis=-1) / xp.sum(curves.count, axis=-1)
+    share_hot = xp.dot(xp.above(outcome.temp_chip_max_c, task.temp_chip_limit_c), curves.count_share)
     change_w = xp.abs(outcome.power_site_w - power_before_w + stopped_w)
     excess = xp.maximum(change_w * (1.0 / curves.power_rated_site_w) - task.power_change_limit, 0.0)
     return share_hot + excess
