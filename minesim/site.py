@@ -168,13 +168,15 @@ class PreparedSite:
             one, (B, M).
         log_duty_run, log_duty_boot: logarithms of the lowest duty while started over that of a standing miner, and
             while booting over that while hashing, (B, M).
-        flow_max_board, minus_ntu_ref, sink_diagonal_sum: products of the constants, (B, M).
+        minus_flow_board, minus_ntu_ref, sink_diagonal_sum: products of the constants, (B, M).
         slope_weights, wear_weights, failed_weights: count times sink diagonal (W/K), cost of ageing over a sub-step and
             cost of a failed restart (USD), (M,).
         structure: see :class:`minesim.physics.room.StructureShares`.
         fan_integral_per_k, fan_proportional_per_k: gains of the fan loop for this sub-step.
         board_target_c, board_trip_c: the firmware's set points as board temperatures.
+        vent_ratio: see :class:`RoomParams`.
         half: one half.
+        one, zero: ones and zeros, (B, M).
         clock: see :func:`minesim.physics.firmware.step_clock`.
         xp: namespace of the arrays.
         sub_step: :func:`sub_step`, or a compiled form of it.
@@ -199,7 +201,7 @@ class PreparedSite:
     hashing_w: Array
     log_duty_run: Array
     log_duty_boot: Array
-    flow_max_board: Array
+    minus_flow_board: Array
     minus_ntu_ref: Array
     sink_diagonal_sum: Array
     slope_weights: Array
@@ -210,7 +212,10 @@ class PreparedSite:
     fan_proportional_per_k: Array
     board_target_c: Array
     board_trip_c: Array
+    vent_ratio: Array
     half: Array
+    one: Array
+    zero: Array
     clock: firmware.StepClock
     xp: Namespace
     sub_step: Callable[[SubStep, SubStepDrive, SubStepTerms, room.RoomTerms, PreparedSite], SubStep]
@@ -296,18 +301,26 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array, *, comp
         hashing_w=miners.psu_standby_w - params.boot_w,
         log_duty_run=log_duty_min - LOG_DUTY_OFF,
         log_duty_boot=math.log(fw.fan_duty_boot) * air_cooled - log_duty_min,
-        flow_max_board=miners.flow_max_w_per_k / present,
+        minus_flow_board=-miners.flow_max_w_per_k / present,
         minus_ntu_ref=-miners.ntu_ref,
         sink_diagonal_sum=sink_diagonal_sum,
         slope_weights=curves.count * sink_diagonal_sum[0],
         wear_weights=curves.count * flat["wear_usd_per_h"] * (wearing.scale * sub_dt_s / SECONDS_PER_HOUR),
         failed_weights=curves.count * flat["failed_restart_usd"],
-        structure=room.structure_shares(wall, params.room.envelope_share, wall * params.room.wall_s / sub_dt_s),
+        structure=room.StructureShares(
+            *map(
+                constant,
+                room.structure_shares(wall, params.room.envelope_share, wall * params.room.wall_s / sub_dt_s),
+            )
+        ),
         fan_integral_per_k=constant(fw.fan_integral_per_k_min * sub_dt_s / 60.0),
         fan_proportional_per_k=constant(fw.fan_proportional_per_k),
         board_target_c=constant(fw.fan_target_c - fw.chip_offset_k),
         board_trip_c=constant(fw.temp_trip_c - fw.chip_offset_k),
+        vent_ratio=constant(params.room.vent_ratio),
         half=constant(0.5),
+        one=xp.ones_like(present),
+        zero=xp.zeros_like(present),
         clock=firmware.step_clock(constant(np.arange(params.sub_steps)).reshape(-1, 1, 1), sub_dt_s, fw, xp=xp),
         xp=xp,
         sub_step=_compiled(sub_step, xp) if compiled else sub_step,
@@ -348,12 +361,33 @@ class Exogenous:
         temp_amb_c, temp_wetbulb_c: outdoor air, degC, (B,).
         air_density_ratio: density of outdoor air over 1.204 kg/m3, (B,).
         u_restart: uniform draw for failed restarts, (B, M).
+        terms: what :func:`weather_of_site` makes of the weather; None to have it computed.
     """
 
     temp_amb_c: Array
     temp_wetbulb_c: Array
     air_density_ratio: Array
     u_restart: Array
+    terms: SiteWeather | None = None
+
+
+class SiteWeather(NamedTuple):
+    """What a site makes of the weather, to be computed once while it stays: cohorts (B, M), sites (B,).
+
+    ``flow_twice`` is the flow of two miners, so that it gives half of the air's rise.
+    """
+
+    flow_full: Array
+    flow_twice: Array
+    minus_flow_board: Array
+    minus_ntu: Array
+    full_w_per_k: Array
+    vent_min_w_per_k: Array
+    vent_max_w_per_k: Array
+    fan_max_w: Array
+    pump_w_per_w_per_k: Array | None
+    temp_supply_c: Array
+    structure: room.StructureTerms
 
 
 def weather_terms(
@@ -364,8 +398,7 @@ def weather_terms(
     return psychrometrics.temp_wetbulb_c(temp_amb_c, rel_humidity_pct, xp=xp), density / DENSITY_REF
 
 
-@dataclass(frozen=True)
-class HeatRecord:
+class HeatRecord(NamedTuple):
     """What the heat balance of a control step is computed from, when somebody asks for it.
 
     Attributes:
@@ -405,8 +438,7 @@ class HeatRecord:
         return miners_j + wall_j_per_k * (after.temp_wall_c - before.temp_wall_c)
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What happened in a control step.
 
     Attributes:
@@ -582,38 +614,26 @@ def transition(
     constant_w = params.off_w + running * site.standing_w + rail * site.hashing_w
 
     # --- thermal: flows and the room
-    density = exog.air_density_ratio[:, None]
-    if site.liquid_cooled:
-        density = density + miners.liquid * (1.0 - density)
-    flow_board = site.flow_max_board * density
-    flow_full = miners.flow_max_w_per_k * density
+    weather = exog.terms if exog.terms is not None else weather_of_site(exog, site)
     booting = xp.above(fw_state.wait_s, 0.0)
     duty_low = LOG_DUTY_OFF + running * (site.log_duty_run + booting * site.log_duty_boot)
-    terms = SubStepTerms(
-        flow_twice=flow_full + flow_full,
-        minus_flow_board=-flow_board,
-        minus_ntu=heatsink.ntu_at_flow(site.minus_ntu_ref, xp.log(density), HA_EXPONENT, xp=xp),
-        duty_low=duty_low,
-        duty_high=LOG_DUTY_OFF - LOG_DUTY_OFF * running,
-    )
-    log_duty = xp.minimum(xp.maximum(state.log_duty, duty_low), terms.duty_high)
+    duty_high = LOG_DUTY_OFF - LOG_DUTY_OFF * running
+    terms = SubStepTerms(weather.flow_twice, weather.minus_flow_board, weather.minus_ntu, duty_low, duty_high)
+    log_duty = xp.minimum(xp.maximum(state.log_duty, duty_low), duty_high)
     duty = xp.exp(log_duty)
-    full_w_per_k = xp.dot(flow_full, site.weights)
-    air, cooling_w = _air_terms(full_w_per_k, xp.dot(flow_full * duty, site.weights), exog, site, xp=xp)
+    air, cooling_w = _air_terms(xp.dot(weather.flow_full * duty, site.weights), weather, site, xp=xp)
 
-    one = xp.ones_like(running)
-    zero = one - one
     carry = SubStep(
         state.temp_chip_c,
         state.temp_sink_c,
         state.temp_wall_c,
         exog.temp_amb_c,
         board_start_c,
-        zero,
+        site.zero,
         log_duty,
         duty,
-        one,
-        zero,
+        site.one,
+        site.zero,
     )
     leak_w, dyn_board_w = rail[:, None] * leak_full_w, dyn_w[:, None]
     if site.per_board is not None:
@@ -647,11 +667,13 @@ def transition(
         silicon_leak=state.silicon_leak,
         power_bias=state.power_bias,
     )
-    # A miner hashes in a sub-step unless it tripped in an earlier one.
-    alive_before = xp.stack([one, *(c.alive for c in course[:-1])], 0)
+    trips = running - running * alive
+    if xp.maybe_any(trips):
+        # A miner hashes in a sub-step unless it tripped in an earlier one.
+        active = active * xp.stack([site.one, *(c.alive for c in course[:-1])], 0)
     outcome = Outcome(
         power_w=power_w,
-        hashrate_ths=xp.take(site.hashrate_ths, entry) * share_up * xp.sum(active * alive_before, axis=0),
+        hashrate_ths=xp.take(site.hashrate_ths, entry) * share_up * xp.sum(active, axis=0),
         hashing=hashing[-1] * alive,
         temp_board_c=carry.temp_board_c,
         temp_chip_max_c=xp.maximum(chip_start_c, xp.max(chips_c, axis=0)),
@@ -665,7 +687,7 @@ def transition(
         restart_usd=restart_usd * wearing.scale,
         stopped=stopped,
         stops=stops,
-        tripped=xp.dot((1.0 - alive) * running, site.weights),
+        tripped=xp.dot(trips, site.weights),
         heat=HeatRecord(
             before=state,
             after=new,
@@ -673,7 +695,7 @@ def transition(
             temps_wall_c=tuple(c.temp_wall_c for c in course),
             air=air,
             temp_amb_c=exog.temp_amb_c,
-            full_w_per_k=full_w_per_k,
+            full_w_per_k=weather.full_w_per_k,
             site=site,
         ),
     )
@@ -686,7 +708,7 @@ def _restarts(
     """Share of each cohort that is up after this step's starts, (B, M), and the cost of failures, USD, (B,)."""
     spec, count = site.params.wear, site.count
     if not spec.sample_failures and not xp.maybe_any(started):
-        return state.share_up, xp.zeros_like(state.temp_wall_c)
+        return state.share_up, site.zero[:, 0]
     chance = started * wear.restart_failure_probability(
         temp_board_c, spec.restart_failure_base, spec.restart_cold_scale_k, 40.0, xp=xp
     )
@@ -700,25 +722,48 @@ def _restarts(
     return share_up, xp.sum(failed * site.miners.failed_restart_usd, axis=-1)
 
 
-def _air_terms(
-    full: Array, moved: Array, exog: Exogenous, site: PreparedSite, *, xp: Namespace
-) -> tuple[room.RoomTerms, Array]:
-    """Room terms and cooling power (W) of a control step, (B,), from the miners' capacity rates at full speed and now.
-
-    The room fans follow the miners' flow at the start of the step.
-    """
-    spec, amb_c = site.params.room, exog.temp_amb_c
-    vent = xp.maximum(spec.vent_ratio * moved, spec.vent_min_share * full)
+def weather_of_site(exog: Exogenous, site: PreparedSite) -> SiteWeather:
+    """Prepare flows, supply air and structure of a site for its weather."""
+    xp, spec, miners, amb_c = site.xp, site.params.room, site.miners, exog.temp_amb_c
+    density = exog.air_density_ratio[:, None]
+    if site.liquid_cooled:
+        density = density + miners.liquid * (1.0 - density)
+    flow_full = miners.flow_max_w_per_k * density
+    full = xp.dot(flow_full, site.weights)
     vent_max = spec.vent_ratio * full
-    supply_c = amb_c
-    cooling_w = fan.fan_power_w(vent / vent_max, spec.fan_w_per_w_per_k * vent_max)
+    supply_c, pump = amb_c, None
     wetted = xp.above(amb_c, spec.pad_on_c)
     if spec.pad_effectiveness > 0.0 and xp.maybe_any(wetted):
         supply_c = psychrometrics.temp_pad_outlet_c(amb_c, exog.temp_wetbulb_c, spec.pad_effectiveness, wetted)
-        cooling_w = cooling_w + wetted * (spec.pad_pump_w_per_w_per_k * vent)
-    recirculation = room.recirculated_share(vent, moved, spec.share_leak, xp=xp)
-    wall_w_per_k = spec.wall_share * full
-    return room.room_terms_of(vent, recirculation, supply_c, amb_c, wall_w_per_k, site.structure), cooling_w
+        pump = wetted * spec.pad_pump_w_per_w_per_k
+    return SiteWeather(
+        flow_full=flow_full,
+        flow_twice=flow_full + flow_full,
+        minus_flow_board=site.minus_flow_board * density,
+        minus_ntu=heatsink.ntu_at_flow(site.minus_ntu_ref, xp.log(density), HA_EXPONENT, xp=xp),
+        full_w_per_k=full,
+        vent_min_w_per_k=spec.vent_min_share * full,
+        vent_max_w_per_k=vent_max,
+        fan_max_w=spec.fan_w_per_w_per_k * vent_max,
+        pump_w_per_w_per_k=pump,
+        temp_supply_c=supply_c,
+        structure=room.structure_terms(spec.wall_share * full, amb_c, site.structure),
+    )
+
+
+def _air_terms(
+    moved: Array, weather: SiteWeather, site: PreparedSite, *, xp: Namespace
+) -> tuple[room.RoomTerms, Array]:
+    """Room terms and cooling power (W) of a control step, (B,), from the miners' capacity rate at its start.
+
+    The room fans follow the miners' flow at the start of the step.
+    """
+    vent = xp.maximum(site.vent_ratio * moved, weather.vent_min_w_per_k)
+    cooling_w = fan.fan_power_w(vent / weather.vent_max_w_per_k, weather.fan_max_w)
+    if weather.pump_w_per_w_per_k is not None:
+        cooling_w = cooling_w + weather.pump_w_per_w_per_k * vent
+    recirculation = room.recirculated_share(vent, moved, site.params.room.share_leak, xp=xp)
+    return room.room_terms_of(vent, recirculation, weather.temp_supply_c, weather.structure), cooling_w
 
 
 def hashrate_noise(u: Array) -> Array:

@@ -38,6 +38,7 @@ from minesim.site import (
     prepare,
     state_where,
     transition,
+    weather_of_site,
     weather_terms,
 )
 from minesim.site_spec import SiteSpec, build_site, site_spec
@@ -431,13 +432,14 @@ class SiteCore:
         row = self.xp.rows(self._settle, rows)
         weather = self.xp.rows(self._weather, rows)
         column = self._columns
+        exog = Exogenous(weather[:, 0], weather[:, 1], weather[:, 2], self._ages)
         self._row = RowValues(
             settled=SettlementRow(*(row[:, column[name]] for name in SETTLED)),
             local_day=row[:, column["local_day"]],
             temp_amb_c=row[:, column["temp_amb_c"]],
             carbon_g_per_kwh=row[:, column["carbon_g_per_kwh"]],
             market=self.xp.rows(self._market, rows),
-            exog=Exogenous(weather[:, 0], weather[:, 1], weather[:, 2], self._ages),
+            exog=replace(exog, terms=weather_of_site(exog, self.site)),
         )
 
     def observation(self) -> Array:

@@ -110,17 +110,21 @@ def accept(
         New state, and two 0/1 arrays (B, M): started now, stopped now.
     """
     # The automatic stop ends when the board has cooled; the start that follows waits like any other.
-    running, steps = state.running, state.switcher_steps
-    recovered = state.tripped * xp.below(temp_board_c, params.temp_resume_c)
+    running, steps, tripped = state.running, state.switcher_steps, state.tripped
     started = xp.maximum(command.run - running, 0.0)
     stopped = xp.maximum(running - command.run, 0.0)
+    restart = started
+    if xp.maybe_any(tripped):
+        recovered = tripped * xp.below(temp_board_c, params.temp_resume_c)
+        tripped = tripped - recovered
+        restart = xp.maximum(started, recovered * command.run)
     if params.switcher_on:
-        hot = running * xp.above(temp_chip_reported_c, params.switcher_decrease_c)
-        cool = xp.below(temp_chip_reported_c, params.switcher_rise_c)
-        steps = xp.minimum(xp.maximum(steps + (hot - cool), 0.0), command.preset)
+        hot = xp.above(temp_chip_reported_c, params.switcher_decrease_c)
+        if xp.maybe_any(hot + steps):
+            cool = xp.below(temp_chip_reported_c, params.switcher_rise_c)
+            steps = xp.minimum(xp.maximum(steps + (running * hot - cool), 0.0), command.preset)
     moved = command.preset - steps != state.preset - state.switcher_steps
     changed = command.run * running * xp.cast(moved, running)
-    restart = xp.maximum(started, recovered * command.run)
     # The wait is never below minus the ramp time, so that where nothing happens the maximum keeps it.
     full = -params.ramp_s
     wait_s = state.wait_s
@@ -131,7 +135,7 @@ def accept(
     if xp.maybe_any(cold):
         waits = 1.0 - xp.below(wait_s, 0.0)
         wait_s = xp.maximum(wait_s, cold * waits * (params.start_delay_s - full) + full)
-    new = FirmwareState(command.run, command.preset, steps, state.throttle, wait_s, state.tripped - recovered)
+    new = FirmwareState(command.run, command.preset, steps, state.throttle, wait_s, tripped)
     return new, started, stopped
 
 

@@ -90,30 +90,46 @@ def room_terms(
         Terms for :func:`solve_air`.
     """
     shares = structure_shares(wall_w_per_k, envelope_w_per_k, wall_capacity_rate)
-    return room_terms_of(vent_w_per_k, recirculation, temp_supply_c, temp_amb_c, wall_w_per_k, shares)
+    return room_terms_of(vent_w_per_k, recirculation, temp_supply_c, structure_terms(wall_w_per_k, temp_amb_c, shares))
+
+
+class StructureTerms(NamedTuple):
+    """What the structure adds to the air equation at one weather, (B,); see :func:`structure_terms`."""
+
+    hot_constant_w: Array
+    hot_per_wall: Array
+    hot_diagonal: Array
+    wall_constant_c: Array
+    shares: StructureShares
+
+
+def structure_terms(wall_w_per_k: Array, temp_amb_c: Array, shares: StructureShares) -> StructureTerms:
+    """Prepare the structure's part of the air equation: its conductance times what the hot air sees of it."""
+    wall_constant_c = shares.per_amb * temp_amb_c
+    return StructureTerms(
+        hot_constant_w=wall_w_per_k * wall_constant_c,
+        hot_per_wall=wall_w_per_k * shares.per_wall,
+        hot_diagonal=wall_w_per_k - wall_w_per_k * shares.per_hot,
+        wall_constant_c=wall_constant_c,
+        shares=shares,
+    )
 
 
 def room_terms_of(
-    vent_w_per_k: Array,
-    recirculation: Array,
-    temp_supply_c: Array,
-    temp_amb_c: Array,
-    wall_w_per_k: Array,
-    shares: StructureShares,
+    vent_w_per_k: Array, recirculation: Array, temp_supply_c: Array, structure: StructureTerms
 ) -> RoomTerms:
-    """:func:`room_terms` for a caller that has the structure's shares already."""
-    wall_constant_c = shares.per_amb * temp_amb_c
+    """:func:`room_terms` for a caller that has the structure's part already."""
     return RoomTerms(
         vent_w_per_k=vent_w_per_k,
         temp_supply_c=temp_supply_c,
         recirculation=recirculation,
         fresh_c=temp_supply_c - recirculation * temp_supply_c,
-        hot_constant_w=vent_w_per_k * temp_supply_c + wall_w_per_k * wall_constant_c,
-        hot_per_wall=wall_w_per_k * shares.per_wall,
-        hot_diagonal=vent_w_per_k + wall_w_per_k * (1.0 - shares.per_hot),
-        wall_constant_c=wall_constant_c,
-        wall_per_wall=shares.per_wall,
-        wall_per_hot=shares.per_hot,
+        hot_constant_w=vent_w_per_k * temp_supply_c + structure.hot_constant_w,
+        hot_per_wall=structure.hot_per_wall,
+        hot_diagonal=vent_w_per_k + structure.hot_diagonal,
+        wall_constant_c=structure.wall_constant_c,
+        wall_per_wall=structure.shares.per_wall,
+        wall_per_hot=structure.shares.per_hot,
     )
 
 
