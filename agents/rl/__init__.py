@@ -1,0 +1,1 @@
+"""Reinforcement learning over the batched environment; needs ``minesim[agents]``."""

@@ -1,0 +1,135 @@
+"""From the numbers of a network to an action of the site: directly, added to a rule, or as a price adder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.baselines import Knowledge, Rule, build
+from agents.baselines.base import action_for_level
+from agents.baselines.myopic import best_levels
+from agents.baselines.table import TUNED_FOR, make_params, tuned_params, tuned_record
+from agents.rl.settings import ActionSettings
+from minesim.arrays import NUMPY
+from minesim.control.channels import symexp
+from minesim.control.observe import schema
+from minesim.envs.core import World
+
+Floats = NDArray[np.floating]
+RuleNumbers = Mapping[str, float]
+
+
+class ActionMap(Protocol):
+    """What the numbers mean; in training and in use the same code.
+
+    Attributes:
+        size: how many numbers the network gives.
+    """
+
+    size: int
+
+    def action(self, observation: Floats, raw: Floats) -> Floats:
+        """Action (B, n_act) from an observation (B, n_obs) and numbers of the network (B, size) in [-1, 1]."""
+        ...
+
+    def reset(self, done: NDArray[np.bool_] | None = None) -> None:
+        """Forget memory of finished rows."""
+        ...
+
+
+class Direct:
+    """The numbers are the action."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def action(self, observation: Floats, raw: Floats) -> Floats:
+        """The numbers themselves."""
+        return raw
+
+    def reset(self, done: NDArray[np.bool_] | None = None) -> None:
+        """Nothing to forget."""
+
+
+class RuleResidual:
+    """The numbers are added to a rule's action; zeros are the rule itself."""
+
+    def __init__(self, rule: Rule, size: int, scale: float) -> None:
+        self.rule, self.size, self.scale = rule, size, scale
+
+    def action(self, observation: Floats, raw: Floats) -> Floats:
+        """Rule plus scaled numbers, within [-1, 1]."""
+        return np.clip(self.rule.act(observation) + self.scale * raw, -1.0, 1.0)
+
+    def reset(self, done: NDArray[np.bool_] | None = None) -> None:
+        """Forget the rule's memory."""
+        self.rule.reset(done)
+
+
+class ShadowPrice:
+    """The numbers are an adder to the energy price, on a symmetric logarithmic scale; zero is the myopic rule.
+
+    What a kW costs beside energy (a peak that may come, wear, heat) is a price; the preset that earns most at the
+    price with it follows for every cohort from public curves. One number replaces as many as there are cohorts.
+    """
+
+    def __init__(self, knowledge: Knowledge, price_max_usd_per_mwh: float, *, per_cohort: bool) -> None:
+        self.knowledge = knowledge
+        self.log_max = float(np.log1p(price_max_usd_per_mwh))
+        self.prices = knowledge.cohorts if per_cohort else 1
+        self.size = self.prices + int(knowledge.offers_reserve)
+
+    def action(self, observation: Floats, raw: Floats) -> Floats:
+        """Best preset of every cohort at energy price plus adder; a reserve offer is taken as it is."""
+        read, fleet = self.knowledge.schema.read, self.knowledge.fleet
+        adder = symexp(raw[..., : self.prices] * self.log_max, xp=NUMPY)
+        price = read(observation, "price_last_usd_per_mwh") + adder
+        level = best_levels(price, read(observation, "hash_revenue_usd_per_ths_day"), fleet, xp=NUMPY)
+        action = action_for_level(level, read(observation, "level"), fleet.level_min, xp=NUMPY)
+        return np.concatenate([action, raw[..., self.prices :]], -1) if self.size > self.prices else action
+
+    def reset(self, done: NDArray[np.bool_] | None = None) -> None:
+        """Nothing to forget."""
+
+
+def knowledge_of(world: World) -> Knowledge:
+    """What rules may know of a world."""
+    return Knowledge(schema(world.cohorts), world.params.curves, world.scenario.tariff.reserve is not None)
+
+
+def rule_numbers(name: str, world: World) -> dict[str, float]:
+    """Packaged tuned parameters of a rule for this scenario, or for the market most like it."""
+    record = tuned_record()
+    scenario = world.scenario.name
+    if scenario not in record:
+        scenario = TUNED_FOR.get(world.scenario.tariff.price_known, "ercot")
+    params = tuned_params(scenario)
+    return dict(record[scenario]["params"][name]) if name in params else {}
+
+
+def build_rule(name: str, world: World, numbers: RuleNumbers | None = None) -> Rule:
+    """A rule with given, otherwise with tuned parameters.
+
+    Raises:
+        ParamsError: no such rule or parameter.
+    """
+    chosen = rule_numbers(name, world) if numbers is None else numbers
+    return build(name, knowledge_of(world), make_params(name, chosen))
+
+
+def build_actions(settings: ActionSettings, world: World, numbers: RuleNumbers | None = None) -> ActionMap:
+    """The action map of these settings for a world.
+
+    Args:
+        settings: kind and its parameters.
+        world: site and tariff.
+        numbers: parameters of the rule of a residual; tuned ones when None.
+    """
+    if settings.kind == "residual":
+        return RuleResidual(build_rule(settings.rule, world, numbers), world.action_size, settings.scale)
+    if settings.kind == "shadow_price":
+        return ShadowPrice(knowledge_of(world), settings.price_max_usd_per_mwh, per_cohort=settings.per_cohort)
+    return Direct(world.action_size)

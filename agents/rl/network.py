@@ -1,0 +1,72 @@
+"""The policy network: observation normalisation as a part of it, so that weights never travel without."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+
+from agents.rl.settings import AgentSettings
+
+STD_MIN = 1e-2
+"""Channels that hardly vary are not blown up; channels are scaled to order one already."""
+CLIP = 10.0
+ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "elu": torch.nn.ELU}
+
+
+class NormalisedObservation(BaseFeaturesExtractor):
+    """Observations less their running mean, over their running deviation; the moments are part of the weights."""
+
+    def __init__(self, observation_space: gym.spaces.Box, *, active: bool = True) -> None:
+        size = int(observation_space.shape[0])
+        super().__init__(observation_space, size)
+        self.active = active
+        self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("square", torch.ones(size, dtype=torch.float64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("shift", torch.zeros(size))
+        self.register_buffer("factor", torch.ones(size))
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """Normalised observations (B, n)."""
+        if not self.active:
+            return observations
+        return torch.clamp((observations - self.shift) * self.factor, -CLIP, CLIP)
+
+    @torch.no_grad()
+    def update(self, observations: np.ndarray) -> None:
+        """Take observations (..., n) into the running moments."""
+        batch = torch.as_tensor(observations, device=self.mean.device).reshape(-1, self.mean.shape[0]).double()
+        total = self.count + len(batch)
+        weight = len(batch) / total
+        self.mean += (batch.mean(0) - self.mean) * weight
+        self.square += ((batch * batch).mean(0) - self.square) * weight
+        self.count.fill_(total)
+        std = torch.sqrt(torch.clamp(self.square - self.mean * self.mean, min=0.0))
+        self.shift.copy_(self.mean.float())
+        self.factor.copy_((1.0 / torch.clamp(std, min=STD_MIN)).float())
+
+
+def policy_options(agent: AgentSettings) -> dict[str, Any]:
+    """Arguments of the network for stable-baselines3."""
+    return {
+        "net_arch": {"pi": list(agent.nets), "vf": list(agent.nets)},
+        "activation_fn": ACTIVATIONS[agent.activation],
+        "log_std_init": agent.log_std_init,
+        "features_extractor_class": NormalisedObservation,
+        "features_extractor_kwargs": {"active": agent.normalise_observations},
+    }
+
+
+def make_network(agent: AgentSettings, n_obs: int, n_raw: int) -> ActorCriticPolicy:
+    """A network of these settings without a learner, to load weights into."""
+    return ActorCriticPolicy(
+        gym.spaces.Box(-np.inf, np.inf, (n_obs,), np.float32),
+        gym.spaces.Box(-1.0, 1.0, (n_raw,), np.float32),
+        lambda _: agent.learning_rate,
+        **policy_options(agent),
+    )
