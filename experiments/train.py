@@ -131,7 +131,7 @@ def tell_result(training, outcome, rules, settings: TrainSettings, console: Cons
             "finished": outcome.finished,
             "best_steps": best.steps,
             "weeks": training.judge.starts,
-            "profit_usd": {settings.agent.name: best.profit, **{name: values for name, values in rules.items()}},
+            "profit_usd": {settings.agent.name: best.profit, **rules},
             "evaluations": [{"steps": item.steps, "profit_usd_per_week": item.mean} for item in outcome.evaluations],
             "comparisons": [
                 {"against": pair.baseline, **asdict(pair.difference), "p_adjusted": pair.p_adjusted} for pair in pairs

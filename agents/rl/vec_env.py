@@ -16,30 +16,17 @@ from minesim.errors import ParamsError, explain
 
 SEED_STRIDE = 1_000_003
 """Distance between the seeds of two runs, so that no two share an environment."""
-CORE_STATE = (
-    "state",
-    "history",
-    "meter",
-    "telemetry",
-    "_power_before_w",
-    "seeds",
-    "_episode",
-    "_noise_seed",
-    "start_row",
-    "step_count",
-    "_block",
-    "_block_at",
-)
-"""What a core changes while it steps; all else follows from its world."""
+CORE_CONSTANTS = frozenset({"world", "xp", "site", "curves", "schema", "_like", "_settle", "_market", "_weather"})
+"""What a core of an equal world has as well; all else goes into a snapshot."""
 
 
 class SiteVecEnv(VecEnv):
     """Adapter over :class:`minesim.envs.batch.HashrateTuningVectorEnv`.
 
     A horizon is no end of the site's life, so a finished row has ``TimeLimit.truncated`` and its last observation in
-    its info, and the learner bootstraps from it. Infos of running rows are empty. With ``repeat`` above 1 the rewards of
-    the control steps of a decision are summed; when an episode ends in between, what its successor earns before the
-    next decision is left out.
+    its info, and the learner bootstraps from it. Infos of running rows are empty. With ``repeat`` above 1 the rewards
+    of the control steps of a decision are summed; when an episode ends in between, what its successor earns before
+    the next decision is left out.
 
     Args:
         env: the batch.
@@ -149,9 +136,9 @@ class SiteVecEnv(VecEnv):
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that :meth:`restore` needs to go on from here, bit for bit."""
-        core = self.env.core
+        core = vars(self.env.core)
         return {
-            "core": {name: getattr(core, name) for name in CORE_STATE},
+            "core": {name: value for name, value in core.items() if name not in CORE_CONSTANTS},
             "early": self.env._early,
             "seeded": self.env._seeded,
             "actions": self.actions,
@@ -161,8 +148,8 @@ class SiteVecEnv(VecEnv):
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go on from a snapshot of an equal environment."""
-        for name in CORE_STATE:
-            setattr(self.env.core, name, snapshot["core"][name])
+        for name, value in snapshot["core"].items():
+            setattr(self.env.core, name, value)
         self.env._early = snapshot["early"]
         self.env._seeded = snapshot["seeded"]
         self.actions = snapshot["actions"]
