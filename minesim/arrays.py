@@ -92,10 +92,6 @@ def _np_stack(xs: Sequence[Array], axis: int) -> Array:
     return stacked if axis == 0 else np.moveaxis(stacked, 0, axis)
 
 
-def _np_blend(mask: Array, x: Array, y: Array) -> Array:
-    return np.where(mask != 0.0, x, y)
-
-
 def _np_clip(x: Array, low: Array | float, high: Array | float) -> Array:
     # Two ufuncs cost a third of np.clip's dispatch on small arrays.
     return np.minimum(np.maximum(x, low), high)
@@ -137,7 +133,7 @@ NUMPY = Namespace(
     cast=lambda x, like: x.astype(like.dtype, copy=False),
     above=lambda x, y: np.greater(x, y).astype(x.dtype),
     below=lambda x, y: np.less(x, y).astype(x.dtype),
-    blend=_np_blend,
+    blend=np.where,
     dot=lambda x, weights: x.dot(weights),
     index=lambda x: x.astype(np.int64),
     asarray=_np_asarray,

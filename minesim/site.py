@@ -178,6 +178,7 @@ class PreparedSite:
         half: one half.
         one, zero: ones and zeros, (B, M).
         clock: see :func:`minesim.physics.firmware.step_clock`.
+        looks: whether looking at values on the host is cheap.
         xp: namespace of the arrays.
         sub_step: :func:`sub_step`, or a compiled form of it.
     """
@@ -217,6 +218,7 @@ class PreparedSite:
     one: Array
     zero: Array
     clock: firmware.StepClock
+    looks: bool
     xp: Namespace
     sub_step: Callable[[SubStep, SubStepDrive, SubStepTerms, room.RoomTerms, PreparedSite], SubStep]
 
@@ -322,6 +324,7 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array, *, comp
         one=xp.ones_like(present),
         zero=xp.zeros_like(present),
         clock=firmware.step_clock(constant(np.arange(params.sub_steps)).reshape(-1, 1, 1), sub_dt_s, fw, xp=xp),
+        looks=xp.name == "numpy",
         xp=xp,
         sub_step=_compiled(sub_step, xp) if compiled else sub_step,
     )
@@ -412,8 +415,8 @@ class HeatRecord(NamedTuple):
 
     before: SiteState
     after: SiteState
-    temps_hot_c: tuple[Array, ...]
-    temps_wall_c: tuple[Array, ...]
+    temps_hot_c: list[Array]
+    temps_wall_c: list[Array]
     air: room.RoomTerms
     temp_amb_c: Array
     full_w_per_k: Array
@@ -492,8 +495,8 @@ class Outcome(NamedTuple):
 class SubStep(NamedTuple):
     """What sub-steps hand on: nodes (K, B, M), cohorts (B, M), sites (B,).
 
-    ``alive`` is 1 until a miner trips; ``half_rise_k`` is half of the outlet's rise over the intake; ``temp_board_c``
-    is the hottest board's outlet side; powers are sums over the sub-steps so far.
+    ``alive`` is 1 until a miner trips, None while none is to be watched; ``half_rise_k`` is half of the outlet's rise
+    over the intake; ``temp_board_c`` is the hottest board's outlet side; powers are sums over the sub-steps so far.
     """
 
     temp_chip_c: Array
@@ -504,7 +507,7 @@ class SubStep(NamedTuple):
     half_rise_k: Array
     log_duty: Array
     duty: Array
-    alive: Array
+    alive: Array | None
     power_sum_w: Array
 
 
@@ -537,7 +540,9 @@ def sub_step(
     """
     xp, miners, network, duty = site.xp, site.miners, site.network, carry.duty
     growth = asic.leakage_growth_from_0c(carry.temp_chip_c, miners.beta_per_k, xp=xp)
-    board_w = (drive.leak_w * growth + drive.dyn_w) * carry.alive
+    board_w = drive.leak_w * growth + drive.dyn_w
+    if carry.alive is not None:
+        board_w = board_w * carry.alive
     dc_w = xp.sum(board_w, axis=0)
     minus_ntu = heatsink.ntu_at_flow(terms.minus_ntu, carry.log_duty, HA_EXPONENT, xp=xp)
     ua = heatsink.ua_stream_w_per_k(terms.minus_flow_board * duty, minus_ntu, xp=xp)
@@ -574,7 +579,7 @@ def sub_step(
         half_rise_k,
         log_duty,
         xp.exp(log_duty),
-        carry.alive * xp.below(temp_board_c, site.board_trip_c),
+        None if carry.alive is None else carry.alive * xp.below(temp_board_c, site.board_trip_c),
         carry.power_sum_w + (dc_w + bypass_w),
     )
 
@@ -632,7 +637,7 @@ def transition(
         site.zero,
         log_duty,
         duty,
-        site.one,
+        None,
         site.zero,
     )
     leak_w, dyn_board_w = rail[:, None] * leak_full_w, dyn_w[:, None]
@@ -640,13 +645,19 @@ def transition(
         dyn_board_w = dyn_board_w * site.per_board
         if site.padded:
             leak_w = leak_w * site.per_board
-    course: list[SubStep] = []
-    for k in range(params.sub_steps):
-        carry = site.sub_step(carry, SubStepDrive(leak_w[k], dyn_board_w[k], constant_w[k]), terms, air, site)
-        course.append(carry)
-
-    chips_c = xp.stack([c.temp_board_c for c in course], 0) + fw.chip_offset_k
-    alive = carry.alive
+    drives = [SubStepDrive(leak_w[k], dyn_board_w[k], constant_w[k]) for k in range(params.sub_steps)]
+    alive = site.one
+    # Trips are rare: where looking is cheap, a course without them comes first, and is taken if it shows none.
+    course = _integrate(carry, drives, terms, air, site) if site.looks else []
+    boards_c = xp.stack([c.temp_board_c for c in course], 0) if course else site.one
+    if not site.looks or xp.maybe_any(boards_c >= site.board_trip_c):
+        course = _integrate(carry._replace(alive=alive), drives, terms, air, site)
+        boards_c = xp.stack([c.temp_board_c for c in course], 0)
+        # A miner hashes in a sub-step unless it tripped in an earlier one.
+        active = active * xp.stack([alive, *(c.alive for c in course[:-1])], 0)
+        alive = course[-1].alive
+    carry = course[-1]
+    chips_c = boards_c + fw.chip_offset_k
     power_w = carry.power_sum_w * (1.0 / params.sub_steps)
     power_miners_w = xp.dot(power_w, site.weights)
     ageing = rail * wear.arrhenius_factor(chips_c, wearing.temp_ref_c, wearing.activation_ev, xp=xp)
@@ -667,10 +678,6 @@ def transition(
         silicon_leak=state.silicon_leak,
         power_bias=state.power_bias,
     )
-    trips = running - running * alive
-    if xp.maybe_any(trips):
-        # A miner hashes in a sub-step unless it tripped in an earlier one.
-        active = active * xp.stack([site.one, *(c.alive for c in course[:-1])], 0)
     outcome = Outcome(
         power_w=power_w,
         hashrate_ths=xp.take(site.hashrate_ths, entry) * share_up * xp.sum(active, axis=0),
@@ -687,12 +694,12 @@ def transition(
         restart_usd=restart_usd * wearing.scale,
         stopped=stopped,
         stops=stops,
-        tripped=xp.dot(trips, site.weights),
+        tripped=xp.dot(running - running * alive, site.weights),
         heat=HeatRecord(
             before=state,
             after=new,
-            temps_hot_c=tuple(c.temp_hot_c for c in course),
-            temps_wall_c=tuple(c.temp_wall_c for c in course),
+            temps_hot_c=[c.temp_hot_c for c in course],
+            temps_wall_c=[c.temp_wall_c for c in course],
             air=air,
             temp_amb_c=exog.temp_amb_c,
             full_w_per_k=weather.full_w_per_k,
@@ -720,6 +727,21 @@ def _restarts(
     repaired = (1.0 - state.share_up) * (1.0 - math.exp(-site.dt_s / (spec.repair_days * 86400.0)))
     share_up = xp.clip(state.share_up + repaired - failed / count, 0.0, 1.0)
     return share_up, xp.sum(failed * site.miners.failed_restart_usd, axis=-1)
+
+
+def _integrate(
+    carry: SubStep,
+    drives: list[SubStepDrive],
+    terms: SubStepTerms,
+    air: room.RoomTerms,
+    site: PreparedSite,
+) -> list[SubStep]:
+    """All sub-steps of a control step, in order."""
+    course: list[SubStep] = []
+    for drive in drives:
+        carry = site.sub_step(carry, drive, terms, air, site)
+        course.append(carry)
+    return course
 
 
 def weather_of_site(exog: Exogenous, site: PreparedSite) -> SiteWeather:

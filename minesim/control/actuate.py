@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,26 @@ THROTTLE_MIN = 0.2
 """VNish accepts 20 to 100 %."""
 THROTTLE_PREFERRED_MIN = 0.7
 """Deeper cuts change the preset, which is more efficient but costs minutes (assumed trade-off)."""
+
+
+class FleetRows(NamedTuple):
+    """Constants of a fleet laid out as rows (1, M), which combine with (B, M) at no cost when B is 1.
+
+    Attributes:
+        count: miners in each cohort.
+        lowest_w, range_w: power of one miner at its lowest preset, and from there up to rated power, W.
+        match_w: a preset that misses a target by less than this reaches it, W.
+        rise_min_w: a smaller change of one miner's set power counts as none, W.
+        preset_last, offset: as in :class:`FleetCurves`.
+    """
+
+    count: Array
+    lowest_w: Array
+    range_w: Array
+    match_w: Array
+    rise_min_w: Array
+    preset_last: Array
+    offset: Array
 
 
 @dataclass(frozen=True)
@@ -93,14 +113,17 @@ class FleetCurves:
         return namespace_of(self.count).asarray(order, like=self.count)
 
     @functools.cached_property
-    def rise_min_w(self) -> Array:
-        """A smaller change of one miner's set power counts as none, W, (M,)."""
-        return 1e-6 * self.power_rated_w
-
-    @functools.cached_property
-    def match_w(self) -> Array:
-        """A preset that misses a target by less than this reaches it, W, (M,)."""
-        return 1e-3 * self.power_rated_w
+    def rows(self) -> FleetRows:
+        """Constants of :func:`actuate` and of the envelope, (1, M) each."""
+        return FleetRows(
+            count=self.count[None],
+            lowest_w=self.preset_power_w[:, 0][None],
+            range_w=(self.power_rated_w - self.preset_power_w[:, 0])[None],
+            match_w=1e-3 * self.power_rated_w[None],
+            rise_min_w=1e-6 * self.power_rated_w[None],
+            preset_last=self.preset_last[None],
+            offset=self.offset[None],
+        )
 
     def to(self, like: Array) -> FleetCurves:
         """The same curves as arrays of the kind, dtype and device of ``like``."""
@@ -113,7 +136,7 @@ class FleetCurves:
 
     def split_power_w(self, preset: Array, *, xp: Namespace) -> tuple[Array, Array]:
         """Power of one miner at preset indices (B, M): what a throttle leaves alone, and what it scales, W."""
-        entry = self.offset + xp.index(preset)
+        entry = self.rows.offset + xp.index(preset)
         fixed_w, throttled_w = self.flat_split_w
         return xp.take(fixed_w, entry), xp.take(throttled_w, entry)
 
@@ -149,9 +172,14 @@ def target_level(action: Array, running: Array, level_min: Array, *, xp: Namespa
         level_min: share of the lowest preset, (M,).
         xp: namespace of the arrays.
     """
-    span = (xp.clip(action, OFF_BELOW, 1.0) - OFF_BELOW) * (1.0 / (1.0 - OFF_BELOW))
-    on = xp.above(action, ON_ABOVE - (ON_ABOVE - OFF_BELOW) * running)
+    on, span = wish(action, running, xp=xp)
     return on * (level_min + span * (1.0 - level_min))
+
+
+def wish(action: Array, running: Array, *, xp: Namespace) -> tuple[Array, Array]:
+    """What an action asks for, (B, M): 1 for on or 0 for off, and how far between lowest preset and rated power."""
+    span = (xp.clip(action, OFF_BELOW, 1.0) - OFF_BELOW) * (1.0 / (1.0 - OFF_BELOW))
+    return xp.above(action, ON_ABOVE - (ON_ABOVE - OFF_BELOW) * running), span
 
 
 def actuate(
@@ -172,24 +200,24 @@ def actuate(
     Returns:
         Requested command and the wall power that it means for one miner, W, (B, M); a stopped cohort keeps its preset.
     """
-    level = target_level(action, current.run, curves.level_min, xp=xp)
-    target_w = level * curves.power_rated_w
-    run = xp.above(level, 0.0)
+    # target_level in watts
+    run, span = wish(action, current.run, xp=xp)
+    rows, table = curves.rows, curves.preset_power_w
+    target_w = run * (rows.lowest_w + span * rows.range_w)
     stands = 1.0 - run
-    table = curves.preset_power_w
     if not curves.has_throttle:
-        missed = xp.sum(xp.above(table, (target_w + curves.match_w)[..., None]), axis=-1)
-        preset = xp.clip(table.shape[-1] - 1.0 - missed, 0.0, curves.preset_last)
+        missed = xp.sum(xp.above(table, (target_w + rows.match_w)[..., None]), axis=-1)
+        preset = xp.clip(table.shape[-1] - 1.0 - missed, 0.0, rows.preset_last)
         command = FirmwareCommand(run, xp.blend(stands, current.preset, preset), xp.ones_like(run))
         return command, command_power_w(command, curves, xp=xp)
-    short = xp.sum(xp.below(table, (target_w - curves.match_w)[..., None]), axis=-1)
+    short = xp.sum(xp.below(table, (target_w - rows.match_w)[..., None]), axis=-1)
     kept_fixed_w, kept_throttled_w = curves.split_power_w(current.preset, xp=xp)
     over_fixed_w = target_w - kept_fixed_w
     leaves = xp.maximum(
         xp.below(over_fixed_w, THROTTLE_PREFERRED_MIN * kept_throttled_w),
-        xp.above(over_fixed_w, kept_throttled_w + curves.match_w),
+        xp.above(over_fixed_w, kept_throttled_w + rows.match_w),
     )
-    preset = xp.blend(leaves * run, xp.minimum(short, curves.preset_last), current.preset)
+    preset = xp.blend(leaves * run, xp.minimum(short, rows.preset_last), current.preset)
     fixed_w, throttled_w = curves.split_power_w(preset, xp=xp)
     throttle = xp.maximum(xp.clip((target_w - fixed_w) / throttled_w, THROTTLE_MIN, 1.0), stands)
     return FirmwareCommand(run, preset, throttle), run * (fixed_w + throttle * throttled_w)

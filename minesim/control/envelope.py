@@ -180,7 +180,7 @@ def apply_envelope(
         request_w = command_power_w(request, curves, xp=xp)
 
     rise_w = request_w - current_w
-    rises = xp.above(rise_w, curves.rise_min_w)
+    rises = xp.above(rise_w, curves.rows.rise_min_w)
     holds: list[Array] = []
     if bounds.dwell_up_s > 0.0:
         early = rises * xp.below(history.since_up_s, bounds.dwell_up_s)
@@ -189,7 +189,7 @@ def apply_envelope(
         rises = rises - early
     if math.isfinite(bounds.ramp_up_per_5min) or math.isfinite(bounds.site_cap_w):
         ramp_w, cap_w = _budgets_w(current_w, history, bounds, curves, dt_s, xp=xp)
-        asked_w = rises * rise_w * curves.count
+        asked_w = rises * rise_w * curves.rows.count
         total_w = xp.sum(asked_w, axis=-1)
         # What fits as a whole needs no queue.
         if xp.maybe_any(xp.above(total_w, ramp_w)) or (cap_w is not None and xp.maybe_any(xp.above(total_w, cap_w))):
@@ -246,7 +246,7 @@ def _budgets_w(
     ramp_w = xp.minimum(left_w, bounds.ramp_up_per_min * rated_w * dt_s / 60.0) * (1.0 + 1e-9)
     if not math.isfinite(bounds.site_cap_w):
         return ramp_w, None
-    return ramp_w, bounds.site_cap_w - xp.sum(current_w * curves.count, axis=-1)
+    return ramp_w, bounds.site_cap_w - xp.dot(current_w, curves.count)
 
 
 FEW_COHORTS = 32
@@ -314,17 +314,17 @@ def advance_history(
         xp: namespace of the arrays.
     """
     delta_w = command_w - history.command_w
-    rose = xp.above(delta_w, curves.rise_min_w)
+    rose = xp.above(delta_w, curves.rows.rise_min_w)
     same_day = xp.cast(local_day == history.local_day, command_w)[:, None]
     window = history.up_window_w
     if window.shape[-1] > 0:
-        window = xp.concat([window[:, 1:], xp.sum(rose * delta_w * curves.count, axis=-1)[:, None]], -1)
+        window = xp.concat([window[:, 1:], xp.dot(rose * delta_w, curves.count)[:, None]], -1)
     return ControlHistory(
         command=command,
         command_w=command_w,
         since_up_s=history.since_up_s - history.since_up_s * rose + dt_s,
         since_write_s=history.since_write_s
-        - history.since_write_s * xp.above(xp.abs(delta_w), curves.rise_min_w)
+        - history.since_write_s * xp.above(xp.abs(delta_w), curves.rows.rise_min_w)
         + dt_s,
         stops_today=history.stops_today * same_day + xp.maximum(history.command.run - command.run, 0.0),
         up_window_w=window,

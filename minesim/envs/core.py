@@ -217,6 +217,17 @@ class RowValues(NamedTuple):
     exog: Exogenous
 
 
+class Edges(NamedTuple):
+    """Where in its demand interval each site is, (B,): 1 where one opens or closes; mean kW per kWh counted so far."""
+
+    opens: Array
+    closes: Array
+    kw_per_kwh: Array
+
+
+EDGES_KEPT = 32
+
+
 class SiteCore:
     """B sites of one world.
 
@@ -250,9 +261,7 @@ class SiteCore:
         self._draws = self._integers(np.arange(3 * cohorts))
         self._chip_offset_k = world.params.firmware.chip_offset_k
         self._ages = self._state_array(np.zeros((num_envs, cohorts)))
-        phases = np.arange(world.steps_per_row)
-        self._opens, self._closes = (1.0 * (phases == edge) for edge in (0, world.steps_per_row - 1))
-        self._kw_per_kwh = observe.interval_kw_per_kwh(phases * world.config.dt_ctrl_s, xp=NUMPY)
+        self._edges_of: dict[bytes, Edges] = {}
         first = world.table.start_utc[0].astype("datetime64[s]").astype(np.int64)
         self._row_of_hour = int(first % 3600 // round(world.table.dt_s))
         self._rows_per_hour = round(3600.0 / world.table.dt_s)
@@ -442,6 +451,23 @@ class SiteCore:
             exog=replace(exog, terms=weather_of_site(exog, self.site)),
         )
 
+    def _edges(self) -> Edges:
+        """What the phases of the present step mean; patterns come back, so the latest are kept."""
+        key = self._phase.tobytes()
+        found = self._edges_of.get(key)
+        if found is None:
+            phase, last = self._phase, self.world.steps_per_row - 1
+            elapsed_s = phase * self.world.config.dt_ctrl_s
+            found = Edges(
+                opens=self._constant(1.0 * (phase == 0)),
+                closes=self._constant(1.0 * (phase == last)),
+                kw_per_kwh=self._constant(observe.interval_kw_per_kwh(elapsed_s, xp=NUMPY)),
+            )
+            if len(self._edges_of) >= EDGES_KEPT:
+                self._edges_of.clear()
+            self._edges_of[key] = found
+        return found
+
     def observation(self) -> Array:
         """What every site reports now, (B, n)."""
         return observe.observe(
@@ -449,7 +475,7 @@ class SiteCore:
             self.history,
             self.meter,
             self._row.market,
-            self._constant(self._kw_per_kwh[self._phase]),
+            self._edges().kw_per_kwh,
             self._encoding,
             xp=self.xp,
         )
@@ -466,7 +492,7 @@ class SiteCore:
         xp, world = self.xp, self.world
         action = self._checked(action)
         cohorts, dt_s = world.cohorts, world.config.dt_ctrl_s
-        curves, row, settled = self.curves, self._row, self._row.settled
+        curves, row, settled, edges = self.curves, self._row, self._row.settled, self._edges()
 
         # --- control
         request, request_w = actuate(action[:, :cohorts], self.history.command, curves, xp=xp)
@@ -505,8 +531,8 @@ class SiteCore:
             xp.cast(outcome.restart_usd, money_like),
             share,
             world.scenario.tariff.reserve,
-            self._constant(self._opens[self._phase]),
-            self._constant(self._closes[self._phase]),
+            edges.opens,
+            edges.closes,
             hour_start,
             dt_s,
             world.table.dt_s,
