@@ -30,14 +30,14 @@ class FleetRows(NamedTuple):
 
     Attributes:
         count: miners in each cohort.
-        lowest_w, range_w: power of one miner at its lowest preset, and from there up to rated power, W.
+        rated_w, range_w: rated power of one miner, and from its lowest preset up to it, W.
         match_w: a preset that misses a target by less than this reaches it, W.
         rise_min_w: a smaller change of one miner's set power counts as none, W.
         preset_last, offset: as in :class:`FleetCurves`.
     """
 
     count: Array
-    lowest_w: Array
+    rated_w: Array
     range_w: Array
     match_w: Array
     rise_min_w: Array
@@ -117,7 +117,7 @@ class FleetCurves:
         """Constants of :func:`actuate` and of the envelope, (1, M) each."""
         return FleetRows(
             count=self.count[None],
-            lowest_w=self.preset_power_w[:, 0][None],
+            rated_w=self.power_rated_w[None],
             range_w=(self.power_rated_w - self.preset_power_w[:, 0])[None],
             match_w=1e-3 * self.power_rated_w[None],
             rise_min_w=1e-6 * self.power_rated_w[None],
@@ -172,14 +172,14 @@ def target_level(action: Array, running: Array, level_min: Array, *, xp: Namespa
         level_min: share of the lowest preset, (M,).
         xp: namespace of the arrays.
     """
-    on, span = wish(action, running, xp=xp)
-    return on * (level_min + span * (1.0 - level_min))
+    on, gap = wish(action, running, xp=xp)
+    return on * (1.0 - gap * (1.0 - level_min))
 
 
 def wish(action: Array, running: Array, *, xp: Namespace) -> tuple[Array, Array]:
-    """What an action asks for, (B, M): 1 for on or 0 for off, and how far between lowest preset and rated power."""
-    span = (xp.clip(action, OFF_BELOW, 1.0) - OFF_BELOW) * (1.0 / (1.0 - OFF_BELOW))
-    return xp.above(action, ON_ABOVE - (ON_ABOVE - OFF_BELOW) * running), span
+    """What an action asks for, (B, M): 1 for on or 0 for off, and how far below rated power, 1 at the lowest preset."""
+    gap = (1.0 - xp.clip(action, OFF_BELOW, 1.0)) * (1.0 / (1.0 - OFF_BELOW))
+    return xp.above(action, ON_ABOVE - (ON_ABOVE - OFF_BELOW) * running), gap
 
 
 def actuate(
@@ -201,9 +201,9 @@ def actuate(
         Requested command and the wall power that it means for one miner, W, (B, M); a stopped cohort keeps its preset.
     """
     # target_level in watts
-    run, span = wish(action, current.run, xp=xp)
+    run, gap = wish(action, current.run, xp=xp)
     rows, table = curves.rows, curves.preset_power_w
-    target_w = run * (rows.lowest_w + span * rows.range_w)
+    target_w = run * (rows.rated_w - gap * rows.range_w)
     stands = 1.0 - run
     if not curves.has_throttle:
         missed = xp.sum(xp.above(table, (target_w + rows.match_w)[..., None]), axis=-1)
