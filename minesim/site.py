@@ -83,8 +83,8 @@ class RoomParams:
             within what a container's exhaust fans are sized for).
         vent_min_share: exchanged air at standstill as a share of the full flow (open louvres, assumed).
         share_leak: recirculated share with enough room air (assumed).
-        fan_w_per_w_per_k: room fan power per capacity rate at full speed, W per W/K (assumed 0.06: about 1.2 % of the
-            miners' power at 15 K rise, PUE 1.02 with losses).
+        fan_w_per_w_per_k: room fan power per capacity rate at full speed, W per W/K (assumed 0.18: 1.2 % of the heat
+            that this air carries at 15 K rise).
         pad_effectiveness: of the evaporative pad; 0 for none.
         pad_on_c: the pad runs above this outdoor temperature.
         pad_pump_w_per_w_per_k: pump power per capacity rate (assumed).
@@ -611,6 +611,9 @@ def transition(
     running = fw_state.running
     active = hashing * throttle
     rail = xp.above(hashing, 0.0)
+    if params.wear.sample_failures:
+        # A failed miner boots in vain until it is repaired.
+        active, rail = active * share_up, rail * share_up
 
     # --- electrical: the preset that runs
     entry = site.offset + xp.index(firmware.effective_preset(fw_state))
@@ -680,7 +683,7 @@ def transition(
     )
     outcome = Outcome(
         power_w=power_w,
-        hashrate_ths=xp.take(site.hashrate_ths, entry) * share_up * xp.sum(active, axis=0),
+        hashrate_ths=xp.take(site.hashrate_ths, entry) * xp.sum(active, axis=0),
         hashing=hashing[-1] * alive,
         temp_board_c=carry.temp_board_c,
         temp_chip_max_c=xp.maximum(chip_start_c, xp.max(chips_c, axis=0)),

@@ -12,6 +12,7 @@ from minesim.catalog import electrical
 from minesim.catalog.electrical import Electrical
 from minesim.catalog.models import Preset
 from minesim.control.fleet import CohortSpec, fleet_curves, padded, tuned_presets
+from minesim.economics.finance import board_repair_usd, failed_restart_usd
 from minesim.errors import ParamsError, explain, nearest
 from minesim.physics import asic, psu
 from minesim.physics.firmware import FirmwareParams
@@ -35,8 +36,11 @@ LIQUID_NTU = 1.5
 """Liquid-cooled units: coolant rise at rated power and transfer units, assumed."""
 FAILURES_PER_YEAR = 0.05
 """5 % a year is what the field calls normal (S. Mow, 2020)."""
-REPAIR_USD = 250.0
-"""Hashboard repair 100 to 150, control board 65, fan 25 USD (IceRiver list) plus handling; total assumed."""
+REPAIR_USD = board_repair_usd("hard", 2)
+"""A repaired hashboard with two new chips; that a failure is such a repair is assumed."""
+MARGIN_USD_PER_THS_DAY = 0.035
+"""What a miner earns over its power while it stands still for repair; assumed, half of a hashprice of 70 USD/PH/s/day.
+Counted only where failures are charged as an expectation: drawn failures lose their hashes in the twin."""
 STOP_USD = 0.05
 """Expected solder fatigue of one full stop (45 K) per miner; assumed."""
 
@@ -116,7 +120,7 @@ def build_site(spec: str | SiteSpec) -> SiteParams:
     curves = fleet_curves(spec.cohorts, has_throttle=spec.firmware.has_throttle)
     return SiteParams(
         curves=curves,
-        miners=_miner_arrays(spec.cohorts, units),
+        miners=_miner_arrays(spec.cohorts, units, spec.wear),
         firmware=spec.firmware,
         room=spec.room,
         wear=spec.wear,
@@ -124,7 +128,7 @@ def build_site(spec: str | SiteSpec) -> SiteParams:
     )
 
 
-def _miner_arrays(cohorts: Sequence[CohortSpec], units: Sequence[Electrical]) -> MinerArrays:
+def _miner_arrays(cohorts: Sequence[CohortSpec], units: Sequence[Electrical], wear: WearParams) -> MinerArrays:
     boards = np.array([float(u.boards) for u in units])
     present = (np.arange(int(boards.max()))[:, None] < boards).astype(np.float64)
     presets = [tuned_presets(c) for c in cohorts]
@@ -135,6 +139,8 @@ def _miner_arrays(cohorts: Sequence[CohortSpec], units: Sequence[Electrical]) ->
     standby_w, linear, per_w = psu.loss_coefficients(
         np.array([u.psu_rated_dc_w for u in units]), np.array([u.psu_eta_rated for u in units])
     )
+    margin_usd_per_day = MARGIN_USD_PER_THS_DAY * np.array([row[-1].hashrate_ths for row in presets])
+    failed_usd = failed_restart_usd(REPAIR_USD, margin_usd_per_day * (0.0 if wear.sample_failures else 1.0))
     return MinerArrays(
         board_present=present,
         board_dyn_w=padded([[_switching_w(u, p) for p in row] for u, row in zip(units, presets, strict=True)]),
@@ -156,7 +162,7 @@ def _miner_arrays(cohorts: Sequence[CohortSpec], units: Sequence[Electrical]) ->
         chip_sink_w_per_k=rated_w / boards / CHIP_OVER_SINK_RATED_K,
         wear_usd_per_h=np.full(len(units), FAILURES_PER_YEAR * REPAIR_USD / 8760.0),
         stop_usd=np.full(len(units), STOP_USD),
-        failed_restart_usd=np.full(len(units), REPAIR_USD),
+        failed_restart_usd=failed_usd,
     )
 
 
