@@ -7,7 +7,10 @@ Every message says what is wrong, the value with its unit, what is allowed, wher
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class MinesimError(Exception):
@@ -71,3 +74,24 @@ def nearest(name: str, options: Iterable[str], count: int = 3) -> str:
     if close:
         return "Did you mean " + " or ".join(repr(option) for option in close) + "?"
     return "Known: " + ", ".join(sorted(known.values())) + "."
+
+
+def pick(kind: str, name: str, table: Mapping[str, T], error: type[MinesimError] = ParamsError, origin: str = "") -> T:
+    """Look a name up in a table of ready-made things.
+
+    Args:
+        kind: what the table holds, for the message.
+        name: what was asked for.
+        table: name -> thing.
+        error: what to raise.
+        origin: where the table comes from.
+
+    Raises:
+        MinesimError: of class ``error``, with the nearest names.
+
+    >>> pick("site", "hall", {"hall": 1})
+    1
+    """
+    if name not in table:
+        raise error(explain(f"no {kind} {name!r}", fix=nearest(name, table), origin=origin))
+    return table[name]

@@ -13,7 +13,7 @@ from minesim.catalog.electrical import Electrical
 from minesim.catalog.models import Preset
 from minesim.control.fleet import CohortSpec, fleet_curves, padded, tuned_presets
 from minesim.economics.finance import board_repair_usd, failed_restart_usd
-from minesim.errors import ParamsError, explain, nearest
+from minesim.errors import ParamsError, explain, pick
 from minesim.physics import asic, psu
 from minesim.physics.firmware import FirmwareParams
 from minesim.site import DENSITY_REF, MinerArrays, RoomParams, SiteParams, WearParams
@@ -90,10 +90,7 @@ def site_spec(name: str | SiteSpec) -> SiteSpec:
     """
     if isinstance(name, SiteSpec):
         return name
-    table = {spec.name: spec for spec in _sites()}
-    if name not in table:
-        raise ParamsError(explain(f"no site {name!r}", fix=nearest(name, table)))
-    return table[name]
+    return pick("site", name, {spec.name: spec for spec in _sites()})
 
 
 def without_wear(spec: SiteSpec) -> SiteSpec:

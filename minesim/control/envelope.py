@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from minesim.arrays import Array, Namespace
 from minesim.control.actuate import FleetCurves, command_power_w
 from minesim.control.telemetry import Telemetry
-from minesim.errors import ParamsError, explain, nearest
+from minesim.errors import pick
 from minesim.physics.firmware import FirmwareCommand
 
 
@@ -91,10 +91,7 @@ def limits(name: str | Limits) -> Limits:
     """
     if isinstance(name, Limits):
         return name
-    table = {entry.name: entry for entry in _LIMITS}
-    if name not in table:
-        raise ParamsError(explain(f"limits {name!r} are unknown", fix=nearest(name, table)))
-    return table[name]
+    return pick("limits", name, {entry.name: entry for entry in _LIMITS})
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Final
 
 from minesim.arrays import Array, Namespace
 from minesim.economics.facts import fact_rows
-from minesim.errors import ParamsError, explain, nearest
+from minesim.errors import ParamsError, explain, nearest, pick
 
 NETWORK_STALE_FRACTION: Final = 0.0004
 """Blocks that lose a race: 17 seen between 2020-06 and 2021-03 (BitMEX list); at least 0.026 % in 2023 (arrivals)."""
@@ -40,10 +40,7 @@ def payout_scheme(name: str) -> PayoutScheme:
     Raises:
         ParamsError: no such scheme (nearest names suggested).
     """
-    rows = {row["scheme"]: row for row in fact_rows("pool_payout_schemes")}
-    if name not in rows:
-        raise ParamsError(explain(f"no payout scheme {name!r}", fix=nearest(name, rows)))
-    row = rows[name]
+    row = pick("payout scheme", name, {row["scheme"]: row for row in fact_rows("pool_payout_schemes")})
     return PayoutScheme(
         name=name,
         pays_fees=row["fees_paid_to_miner"] == "yes",

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from minesim.arrays import Array, Namespace
-from minesim.errors import ParamsError, explain, nearest
+from minesim.errors import ParamsError, explain, pick
 from minesim.units import SECONDS_PER_HOUR
 
 LONG_AGO_MIN: Final = 1.0e6
@@ -254,10 +254,7 @@ def call_regime(name: str) -> CallRegime:
     Raises:
         ParamsError: no such regime (nearest names suggested).
     """
-    known = {regime.name: regime for regime in CALL_REGIMES}
-    if name not in known:
-        raise ParamsError(explain(f"no reserve regime {name!r}", fix=nearest(name, known)))
-    return known[name]
+    return pick("reserve regime", name, {regime.name: regime for regime in CALL_REGIMES})
 
 
 @dataclass(frozen=True)

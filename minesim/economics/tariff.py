@@ -19,7 +19,7 @@ import numpy as np
 from minesim.arrays import Array, Namespace
 from minesim.economics.facts import fact_value
 from minesim.economics.reserve import ECRS_LIKE, ReserveProduct
-from minesim.errors import ParamsError, TraceError, explain, nearest
+from minesim.errors import ParamsError, TraceError, explain, nearest, pick
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -523,10 +523,7 @@ def tariff(name: str) -> Tariff:
     Raises:
         ParamsError: no such tariff (nearest names suggested).
     """
-    ready = _ready_made()
-    if name not in ready:
-        raise ParamsError(explain(f"no tariff {name!r}", fix=nearest(name, ready)))
-    return ready[name]
+    return pick("tariff", name, _ready_made())
 
 
 def tariff_names() -> tuple[str, ...]:

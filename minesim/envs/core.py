@@ -23,7 +23,7 @@ from minesim.control.envelope import ControlHistory, Limits
 from minesim.control.meter import MeterState, initial_meter
 from minesim.control.observe import Encoding
 from minesim.control.telemetry import Telemetry
-from minesim.errors import ActionError, ParamsError, ScenarioError, explain, nearest
+from minesim.errors import ActionError, ParamsError, ScenarioError, explain, nearest, pick
 from minesim.physics.firmware import FirmwareCommand
 from minesim.scenario import Scenario, TraceTable, compile_table, scenario
 from minesim.settlement import Money, SettlementRow, settle
@@ -89,10 +89,7 @@ def difficulty(name: str | Difficulty) -> Difficulty:
     """
     if isinstance(name, Difficulty):
         return name
-    table = {entry.name: entry for entry in _DIFFICULTIES}
-    if name not in table:
-        raise ParamsError(explain(f"difficulty {name!r} is unknown", fix=nearest(name, table)))
-    return table[name]
+    return pick("difficulty", name, {entry.name: entry for entry in _DIFFICULTIES})
 
 
 @dataclass(frozen=True)
