@@ -179,6 +179,8 @@ class PreparedSite:
         one, zero: ones and zeros, (B, M).
         clock: see :func:`minesim.physics.firmware.step_clock`.
         looks: whether looking at values on the host is cheap.
+        single: whether quantities of the site are scalars: for one site in numpy a scalar costs a fifth of an array of
+            one; see :meth:`of_site`.
         xp: namespace of the arrays.
         sub_step: :func:`sub_step`, or a compiled form of it.
     """
@@ -219,8 +221,21 @@ class PreparedSite:
     zero: Array
     clock: firmware.StepClock
     looks: bool
+    single: bool
     xp: Namespace
     sub_step: Callable[[SubStep, SubStepDrive, SubStepTerms, room.RoomTerms, PreparedSite], SubStep]
+
+    def of_site(self, x: Array) -> Array:
+        """Quantities (B,) in the form the inner loop computes with: a scalar where ``single``."""
+        return x[0] if self.single else x
+
+    def column(self, x: Array) -> Array:
+        """Such a quantity laid out to combine with (B, M)."""
+        return x if self.single else x[:, None]
+
+    def whole(self, x: Array) -> Array:
+        """Such a quantity as (B,) again."""
+        return x[None] if self.single else x
 
 
 SMALL = 4096
@@ -254,6 +269,8 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array, *, comp
     def constant(value: Any) -> Array:
         return xp.asarray(np.asarray(value, np.float64), like=like)
 
+    single = xp.name == "numpy" and num_envs == 1
+    site_constant = np.float64 if single else constant
     flat = convert(params.miners, like)
     spread: dict[str, Array] = {}
     for name, value in flat.items():
@@ -311,7 +328,7 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array, *, comp
         failed_weights=curves.count * flat["failed_restart_usd"],
         structure=room.StructureShares(
             *map(
-                constant,
+                site_constant,
                 room.structure_shares(wall, params.room.envelope_share, wall * params.room.wall_s / sub_dt_s),
             )
         ),
@@ -319,12 +336,13 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array, *, comp
         fan_proportional_per_k=constant(fw.fan_proportional_per_k),
         board_target_c=constant(fw.fan_target_c - fw.chip_offset_k),
         board_trip_c=constant(fw.temp_trip_c - fw.chip_offset_k),
-        vent_ratio=constant(params.room.vent_ratio),
+        vent_ratio=site_constant(params.room.vent_ratio),
         half=constant(0.5),
         one=xp.ones_like(present),
         zero=xp.zeros_like(present),
         clock=firmware.step_clock(constant(np.arange(params.sub_steps)).reshape(-1, 1, 1), sub_dt_s, fw, xp=xp),
         looks=xp.name == "numpy",
+        single=single,
         xp=xp,
         sub_step=_compiled(sub_step, xp) if compiled else sub_step,
     )
@@ -553,9 +571,12 @@ def sub_step(
     share = ua / diagonal
     heat_w = share * xp.sum(sink_source * miners.board_present if site.padded else sink_source, axis=0)
     temp_hot_c, temp_intake_c, temp_wall_c = room.solve_air(
-        air, xp.dot(heat_w + bypass_w, site.weights), xp.dot(share, site.slope_weights), carry.temp_wall_c
+        air,
+        site.of_site(xp.dot(heat_w + bypass_w, site.weights)),
+        site.of_site(xp.dot(share, site.slope_weights)),
+        carry.temp_wall_c,
     )
-    intake = temp_intake_c[:, None]
+    intake = site.column(temp_intake_c)
     temp_chip_c, temp_sink_c = heatsink.node_temps_c(chip_source, sink_source, ua * intake, diagonal, network)
     half_rise_k = (heat_w - share * (site.sink_diagonal_sum * intake)) / (terms.flow_twice * duty)
     temp_board_c = xp.max(temp_sink_c, axis=0) + half_rise_k
@@ -629,13 +650,14 @@ def transition(
     terms = SubStepTerms(weather.flow_twice, weather.minus_flow_board, weather.minus_ntu, duty_low, duty_high)
     log_duty = xp.minimum(xp.maximum(state.log_duty, duty_low), duty_high)
     duty = xp.exp(log_duty)
-    air, cooling_w = _air_terms(xp.dot(weather.flow_full * duty, site.weights), weather, site, xp=xp)
+    moved = site.of_site(xp.dot(weather.flow_full * duty, site.weights))
+    air, cooling_w = _air_terms(moved, weather, site, xp=xp)
 
     carry = SubStep(
         state.temp_chip_c,
         state.temp_sink_c,
-        state.temp_wall_c,
-        exog.temp_amb_c,
+        site.of_site(state.temp_wall_c),
+        site.of_site(exog.temp_amb_c),
         board_start_c,
         site.zero,
         log_duty,
@@ -648,7 +670,7 @@ def transition(
         dyn_board_w = dyn_board_w * site.per_board
         if site.padded:
             leak_w = leak_w * site.per_board
-    drives = [SubStepDrive(leak_w[k], dyn_board_w[k], constant_w[k]) for k in range(params.sub_steps)]
+    drives = [SubStepDrive(*parts) for parts in zip(leak_w, dyn_board_w, constant_w, strict=True)]
     alive = site.one
     # Trips are rare: where looking is cheap, a course without them comes first, and is taken if it shows none.
     course = _integrate(carry, drives, terms, air, site) if site.looks else []
@@ -677,7 +699,7 @@ def transition(
         log_duty=carry.log_duty,
         air_rise_k=carry.half_rise_k + carry.half_rise_k,
         share_up=share_up,
-        temp_wall_c=carry.temp_wall_c,
+        temp_wall_c=site.whole(carry.temp_wall_c),
         silicon_leak=state.silicon_leak,
         power_bias=state.power_bias,
     )
@@ -689,10 +711,10 @@ def transition(
         temp_chip_max_c=xp.maximum(chip_start_c, xp.max(chips_c, axis=0)),
         fan_duty=carry.duty,
         power_miners_w=power_miners_w,
-        power_cooling_w=cooling_w,
+        power_cooling_w=site.whole(cooling_w),
         power_site_w=power_miners_w + cooling_w,
-        temp_intake_c=air.fresh_c + air.recirculation * carry.temp_hot_c,
-        temp_hot_c=carry.temp_hot_c,
+        temp_intake_c=site.whole(air.fresh_c + air.recirculation * carry.temp_hot_c),
+        temp_hot_c=site.whole(carry.temp_hot_c),
         wear_usd=xp.dot(xp.sum(ageing, axis=0), site.wear_weights),
         restart_usd=restart_usd * wearing.scale,
         stopped=stopped,
@@ -749,17 +771,18 @@ def _integrate(
 
 def weather_of_site(exog: Exogenous, site: PreparedSite) -> SiteWeather:
     """Prepare flows, supply air and structure of a site for its weather."""
-    xp, spec, miners, amb_c = site.xp, site.params.room, site.miners, exog.temp_amb_c
-    density = exog.air_density_ratio[:, None]
+    xp, spec, miners, amb_c = site.xp, site.params.room, site.miners, site.of_site(exog.temp_amb_c)
+    density = site.column(site.of_site(exog.air_density_ratio))
     if site.liquid_cooled:
         density = density + miners.liquid * (1.0 - density)
     flow_full = miners.flow_max_w_per_k * density
-    full = xp.dot(flow_full, site.weights)
+    full = site.of_site(xp.dot(flow_full, site.weights))
     vent_max = spec.vent_ratio * full
     supply_c, pump = amb_c, None
     wetted = xp.above(amb_c, spec.pad_on_c)
     if spec.pad_effectiveness > 0.0 and xp.maybe_any(wetted):
-        supply_c = psychrometrics.temp_pad_outlet_c(amb_c, exog.temp_wetbulb_c, spec.pad_effectiveness, wetted)
+        wetbulb_c = site.of_site(exog.temp_wetbulb_c)
+        supply_c = psychrometrics.temp_pad_outlet_c(amb_c, wetbulb_c, spec.pad_effectiveness, wetted)
         pump = wetted * spec.pad_pump_w_per_w_per_k
     return SiteWeather(
         flow_full=flow_full,
