@@ -9,7 +9,6 @@ control step is computed once, before the sub-steps; what is constant over the e
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -18,7 +17,6 @@ import numpy as np
 from minesim.arrays import Array, Namespace, namespace_of
 from minesim.control.actuate import FleetCurves, convert
 from minesim.control.telemetry import Telemetry
-from minesim.errors import ParamsError, explain
 from minesim.physics import asic, fan, firmware, heatsink, psychrometrics, room, wear
 from minesim.physics.firmware import FirmwareCommand, FirmwareParams, FirmwareState
 from minesim.physics.heatsink import BoardNetwork
@@ -182,7 +180,6 @@ class PreparedSite:
         single: whether quantities of the site are scalars: for one site in numpy a scalar costs a fifth of an array of
             one; see :meth:`of_site`.
         xp: namespace of the arrays.
-        sub_step: :func:`sub_step`, or a compiled form of it.
     """
 
     params: SiteParams
@@ -223,7 +220,6 @@ class PreparedSite:
     looks: bool
     single: bool
     xp: Namespace
-    sub_step: Callable[[SubStep, SubStepDrive, SubStepTerms, room.RoomTerms, PreparedSite], SubStep]
 
     def of_site(self, x: Array) -> Array:
         """Quantities (B,) in the form the inner loop computes with: a scalar where ``single``."""
@@ -243,15 +239,7 @@ SMALL = 4096
 that broadcast. In large batches memory traffic matters more, and broadcasting wins."""
 
 
-def _compiled(function: Any, xp: Namespace) -> Any:
-    if xp.name != "torch":
-        raise ParamsError(explain("compilation was asked for numpy arrays", allowed="torch tensors"))
-    import torch
-
-    return torch.compile(function, dynamic=False)
-
-
-def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array, *, compiled: bool = False) -> PreparedSite:
+def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> PreparedSite:
     """Lay a site out for ``num_envs`` sites in the kind, dtype and device of ``like``.
 
     Args:
@@ -259,7 +247,6 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array, *, comp
         num_envs: B.
         dt_s: control step, s.
         like: an array of the wanted kind.
-        compiled: compile the sub-step with ``torch.compile`` (needs a C++ compiler on the machine).
     """
     xp = namespace_of(like)
     fw, wearing = params.firmware, params.wear
@@ -344,7 +331,6 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array, *, comp
         looks=xp.name == "numpy",
         single=single,
         xp=xp,
-        sub_step=_compiled(sub_step, xp) if compiled else sub_step,
     )
 
 
@@ -552,10 +538,7 @@ class SubStepTerms(NamedTuple):
 def sub_step(
     carry: SubStep, drive: SubStepDrive, terms: SubStepTerms, air: room.RoomTerms, site: PreparedSite
 ) -> SubStep:
-    """Integrate one sub-step: leakage at the old temperature, everything else implicit in the new ones.
-
-    The one function to compile: it is straight-line, and five calls make a control step.
-    """
+    """Integrate one sub-step: leakage at the old temperature, everything else implicit in the new ones."""
     xp, miners, network, duty = site.xp, site.miners, site.network, carry.duty
     growth = asic.leakage_growth_from_0c(carry.temp_chip_c, miners.beta_per_k, xp=xp)
     board_w = drive.leak_w * growth + drive.dyn_w
@@ -764,7 +747,7 @@ def _integrate(
     """All sub-steps of a control step, in order."""
     course: list[SubStep] = []
     for drive in drives:
-        carry = site.sub_step(carry, drive, terms, air, site)
+        carry = sub_step(carry, drive, terms, air, site)
         course.append(carry)
     return course
 
@@ -904,4 +887,6 @@ def state_where(mask: Array, new: Any, old: Any) -> Any:
     if hasattr(new, "__dataclass_fields__"):
         changed = {name: state_where(mask, getattr(new, name), getattr(old, name)) for name in new.__dataclass_fields__}
         return replace(new, **changed)
+    if isinstance(new, tuple):
+        return tuple(state_where(mask, mine, other) for mine, other in zip(new, old, strict=True))
     return namespace_of(new).where(mask if new.ndim == 1 else mask[:, None], new, old)

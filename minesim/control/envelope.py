@@ -158,7 +158,7 @@ def apply_envelope(
                 preset=request.preset * kept,
                 throttle=request.throttle * kept + exhausted,
             )
-            reason = exhausted * float(Reason.STOP_BUDGET)
+            reason = exhausted * Reason.STOP_BUDGET.value
             changed = True
     hard = None
     if math.isfinite(bounds.temp_chip_soft_c):
@@ -171,7 +171,7 @@ def apply_envelope(
                 preset=xp.blend(soft, lower, request.preset),
                 throttle=xp.blend(soft, xp.minimum(request.throttle, current.throttle), request.throttle),
             )
-            reason = xp.maximum(reason, soft * float(Reason.SOFT_TEMP))
+            reason = xp.maximum(reason, soft * Reason.SOFT_TEMP.value)
             changed = True
     if changed:
         request_w = command_power_w(request, curves, xp=xp)
@@ -181,7 +181,7 @@ def apply_envelope(
     holds: list[Array] = []
     if bounds.dwell_up_s > 0.0:
         early = rises * xp.below(history.since_up_s, bounds.dwell_up_s)
-        reason = xp.maximum(reason, early * float(Reason.DWELL))
+        reason = xp.maximum(reason, early * Reason.DWELL.value)
         holds.append(early)
         rises = rises - early
     if math.isfinite(bounds.ramp_up_per_5min) or math.isfinite(bounds.site_cap_w):
@@ -196,14 +196,14 @@ def apply_envelope(
             holds.append(refused)
     if bounds.write_gap_s > dt_s:
         pending = xp.below(history.since_write_s, bounds.write_gap_s)
-        reason = xp.maximum(reason, pending * float(Reason.WRITE_PENDING))
+        reason = xp.maximum(reason, pending * Reason.WRITE_PENDING.value)
         holds.append(pending)
     if math.isfinite(bounds.age_max_s):
         # NaN compares false: a failed sensor counts as stale.
         answers = xp.above(telemetry.temp_chip_c + telemetry.power_w, -1e3)
         stale = 1.0 - answers * xp.below(telemetry.age_s, bounds.age_max_s + AGE_SLACK_S)
         if xp.maybe_any(stale):
-            reason = xp.maximum(reason, stale * float(Reason.STALE))
+            reason = xp.maximum(reason, stale * Reason.STALE.value)
             holds.append(stale)
     if holds:
         hold = holds[0]
@@ -217,7 +217,7 @@ def apply_envelope(
                 throttle=xp.blend(hold, current.throttle, request.throttle),
             )
     if hard is not None and xp.maybe_any(hard):
-        reason = xp.maximum(reason, hard * float(Reason.HARD_TEMP))
+        reason = xp.maximum(reason, hard * Reason.HARD_TEMP.value)
         stays = 1.0 - hard
         request_w = request_w * stays
         request = FirmwareCommand(request.run * stays, request.preset, request.throttle)
@@ -284,9 +284,9 @@ def _grant_in_turn(
     alone = empty * (1.0 - xp.above(queued_w, asked_w))
     granted = xp.maximum(1.0 - xp.above(queued_w, ramp_w[..., None]), alone)
     if cap_w is None:
-        return granted, float(Reason.RAMP)
+        return granted, Reason.RAMP.value
     under_cap = 1.0 - xp.above(queued_w, cap_w[..., None])
-    why = float(Reason.SITE_CAP) - under_cap * float(Reason.SITE_CAP - Reason.RAMP)
+    why = Reason.SITE_CAP.value - under_cap * (Reason.SITE_CAP.value - Reason.RAMP.value)
     return granted * under_cap, why
 
 

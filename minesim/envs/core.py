@@ -23,13 +23,14 @@ from minesim.control.envelope import ControlHistory, Limits
 from minesim.control.meter import MeterState, initial_meter
 from minesim.control.observe import Encoding
 from minesim.control.telemetry import Telemetry
+from minesim.envs import compilation
 from minesim.errors import ActionError, ParamsError, ScenarioError, explain, nearest, pick
 from minesim.physics.firmware import FirmwareCommand
 from minesim.scenario import Scenario, TraceTable, compile_table, scenario
 from minesim.settlement import Money, SettlementRow, settle
 from minesim.site import (
     Exogenous,
-    Outcome,
+    PreparedSite,
     SiteParams,
     SiteState,
     hashrate_noise,
@@ -43,6 +44,7 @@ from minesim.site import (
 )
 from minesim.site_spec import SiteSpec, build_site, site_spec
 from minesim.tasks.hashrate import HashrateTask, constraint_cost, reward_scale_usd, reward_terms
+from minesim.units import SECONDS_PER_HOUR
 
 LONG_AGO_S = 1e6
 BLOCK_SIZE = 8192
@@ -225,6 +227,125 @@ class Edges(NamedTuple):
 EDGES_KEPT = 32
 
 
+class SiteCarry(NamedTuple):
+    """All that a step hands on to the next."""
+
+    state: SiteState
+    history: ControlHistory
+    meter: MeterState
+    telemetry: Telemetry
+    power_before_w: Array
+
+
+class StepInputs(NamedTuple):
+    """What a step is given: checked action (B, n_act), draws (B, 3 M) and noise of the hashrate readings (B, M), the
+    present row and phase, 1 where a clock hour opens (None without reserve), and what the next observation reads."""
+
+    action: Array
+    u: Array
+    noise: Array
+    row: RowValues
+    edges: Edges
+    hour_opens: Array | None
+    next_market: Array
+    next_kw_per_kwh: Array
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What never changes between the steps of a core."""
+
+    world: World
+    site: PreparedSite
+    encoding: Encoding
+    age_s: Array
+    scale_usd: float
+
+
+def advance(
+    carry: SiteCarry, inputs: StepInputs, fixed: Fixed
+) -> tuple[SiteCarry, Array, Array, Array, dict[str, Array]]:
+    """Advance all sites by one control step: control, twin, money, observation; a pure function, so it can be compiled.
+
+    Returns:
+        What is handed on, then observation, reward, cost and info as in :class:`StepResult`.
+    """
+    world, site = fixed.world, fixed.site
+    xp, curves = site.xp, site.params.curves
+    cohorts, dt_s, row = world.cohorts, world.config.dt_ctrl_s, inputs.row
+
+    # --- control
+    action = inputs.action
+    request, request_w = actuate(action[:, :cohorts], carry.history.command, curves, xp=xp)
+    command, command_w, reason = envelope.apply_envelope(
+        request, request_w, carry.telemetry, carry.history, world.limits, curves, dt_s, xp=xp
+    )
+    history = envelope.advance_history(carry.history, command, command_w, row.local_day, curves, dt_s, xp=xp)
+
+    # --- twin
+    exog = row.exog
+    if world.difficulty.sample_failures:
+        exog = replace(exog, u_restart=inputs.u[:, :cohorts])
+    state, outcome = transition(carry.state, command, exog, site)
+    telemetry = measure(state, outcome, inputs.noise, fixed.age_s, world.params.firmware.chip_offset_k, xp=xp)
+    if world.difficulty.fault_rate > 0.0:
+        fault = xp.below(inputs.u[:, 2 * cohorts :], world.difficulty.fault_rate)
+        if xp.maybe_any(fault):
+            telemetry = observe.without_answer(telemetry, carry.telemetry, fault, xp=xp)
+
+    # --- money
+    settled = row.settled
+    double = settled.energy_price_usd_per_mwh
+    site_kw = xp.cast(outcome.power_site_w, double) * 1e-3
+    share_mw = None
+    if inputs.hour_opens is not None:
+        share_mw = xp.cast(0.5 * (action[:, cohorts] + 1.0), double) * (xp.cast(carry.power_before_w, double) * 1e-6)
+    meter, money = settle(
+        carry.meter,
+        settled,
+        xp.cast(xp.dot(outcome.hashrate_ths, curves.paid_count), double),
+        site_kw,
+        xp.cast(outcome.wear_usd, double),
+        xp.cast(outcome.restart_usd, double),
+        share_mw,
+        world.scenario.tariff.reserve,
+        inputs.edges.opens,
+        inputs.edges.closes,
+        inputs.hour_opens,
+        dt_s,
+        world.table.dt_s,
+        xp=xp,
+    )
+    task, before_w = world.config.task, carry.power_before_w
+    stopped_w = xp.dot(outcome.stopped * carry.telemetry.power_w, curves.count)
+    terms = reward_terms(task, money, outcome, before_w, fixed.scale_usd, curves, xp=xp)
+    cost = constraint_cost(task, outcome, before_w, stopped_w, curves, xp=xp)
+    observation = observe.observe(
+        telemetry, history, meter, inputs.next_market, inputs.next_kw_per_kwh, fixed.encoding, xp=xp
+    )
+    energy_kwh = site_kw * (dt_s / SECONDS_PER_HOUR)
+    info = {
+        "cost": cost,
+        "profit_usd": money.profit_usd,
+        **{name: getattr(money, name) for name in MONEY},
+        "energy_kwh": energy_kwh,
+        "power_site_kw": site_kw,
+        "power_cooling_kw": outcome.power_cooling_w * 1e-3,
+        "hashrate_ths": xp.dot(outcome.hashrate_ths, curves.count),
+        "temp_chip_max_c": xp.max(outcome.temp_chip_max_c, axis=-1),
+        "temp_intake_c": outcome.temp_intake_c,
+        "temp_amb_c": row.temp_amb_c,
+        "energy_price_usd_per_mwh": settled.energy_price_usd_per_mwh,
+        "carbon_g": row.carbon_g_per_kwh * energy_kwh,
+        "stops": outcome.stops,
+        "trips": outcome.tripped,
+        "envelope_reason": xp.max(reason, axis=-1),
+        **{f"reward_{name}": value for name, value in terms.items()},
+    }
+    reward = functools.reduce(operator.add, terms.values())
+    return SiteCarry(state, history, meter, telemetry, outcome.power_site_w), observation, reward, cost, info
+
+
 class SiteCore:
     """B sites of one world.
 
@@ -232,7 +353,7 @@ class SiteCore:
         world: compiled traces and site.
         num_envs: B.
         like: an array whose kind, dtype and device the state takes; numpy float64 by default.
-        compiled: compile the twin's sub-step with torch.
+        compiled: compile the step with torch (see :func:`minesim.envs.compilation.compiled`).
     """
 
     def __init__(self, world: World, num_envs: int, like: Array | None = None, *, compiled: bool = False) -> None:
@@ -241,7 +362,7 @@ class SiteCore:
         like = np.zeros(1) if like is None else like
         self._like = like
         self.xp: Namespace = namespace_of(like)
-        self.site = prepare(world.params, num_envs, world.config.dt_ctrl_s, like, compiled=compiled)
+        self.site = prepare(world.params, num_envs, world.config.dt_ctrl_s, like)
         self.curves = self.site.params.curves
         cohorts = world.cohorts
         self.schema = observe.schema(cohorts)
@@ -254,10 +375,18 @@ class SiteCore:
         weather = np.stack([world.table.column("temp_amb_c"), wetbulb_c, density_ratio], axis=1)
         self._weather = self._state_array(weather)
         self._columns = {name: world.table.settle_index[name] for name in world.table.settle_names}
-        self._encoding = Encoding(**convert(observe.encoding(world.params.curves), like))
         self._draws = self._integers(np.arange(3 * cohorts))
-        self._chip_offset_k = world.params.firmware.chip_offset_k
         self._ages = self._state_array(np.zeros((num_envs, cohorts)))
+        self._fixed = Fixed(
+            world=world,
+            site=self.site,
+            encoding=Encoding(**convert(observe.encoding(world.params.curves), like)),
+            age_s=self._ages,
+            scale_usd=self.scale_usd,
+        )
+        self._compiled = compiled
+        self._advance = compilation.compiled(advance) if compiled else advance
+        self._uniform = compilation.compiled(noise.uniform) if compiled else noise.uniform
         self._edges_of: dict[bytes, Edges] = {}
         first = world.table.start_utc[0].astype("datetime64[s]").astype(np.int64)
         self._row_of_hour = int(first % 3600 // round(world.table.dt_s))
@@ -273,11 +402,45 @@ class SiteCore:
         self._block: Array = np.zeros((0,))
         self._noise_block: Array = self._block
         self._block_at = 0
-        self.state: SiteState
-        self.history: ControlHistory
-        self.meter: MeterState
-        self.telemetry: Telemetry
-        self._power_before_w: Array
+        self._carry: SiteCarry
+
+    # ------------------------------------------------------------------ state
+
+    @property
+    def state(self) -> SiteState:
+        """Physical state."""
+        return self._carry.state
+
+    @state.setter
+    def state(self, value: SiteState) -> None:
+        self._carry = self._carry._replace(state=value)
+
+    @property
+    def history(self) -> ControlHistory:
+        """What the controller remembers of its own writes."""
+        return self._carry.history
+
+    @history.setter
+    def history(self, value: ControlHistory) -> None:
+        self._carry = self._carry._replace(history=value)
+
+    @property
+    def meter(self) -> MeterState:
+        """The site's meter."""
+        return self._carry.meter
+
+    @meter.setter
+    def meter(self, value: MeterState) -> None:
+        self._carry = self._carry._replace(meter=value)
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Latest good readings."""
+        return self._carry.telemetry
+
+    @telemetry.setter
+    def telemetry(self, value: Telemetry) -> None:
+        self._carry = self._carry._replace(telemetry=value)
 
     # ------------------------------------------------------------------ arrays
 
@@ -338,15 +501,7 @@ class SiteCore:
             if draw is not None:
                 leak[:, b], bias[b] = draw.silicon_leak, draw.power_bias
         fresh = self._fresh(self._state_array(leak), self._state_array(bias), options)
-        if every:
-            self.state, self.history, self.meter, self.telemetry, self._power_before_w = fresh
-        else:
-            rows = self.flags(chosen)
-            self.state = state_where(rows, fresh[0], self.state)
-            self.history = state_where(rows, fresh[1], self.history)
-            self.meter = state_where(rows, fresh[2], self.meter)
-            self.telemetry = state_where(rows, fresh[3], self.telemetry)
-            self._power_before_w = self.xp.where(rows, fresh[4], self._power_before_w)
+        self._carry = fresh if every else SiteCarry(*state_where(self.flags(chosen), fresh, self._carry))
         return self.observation()
 
     def _draw(self, b: int, options: Mapping[str, Any]) -> EpisodeDraw:
@@ -358,9 +513,7 @@ class SiteCore:
             start = start[b]
         return draw_episode(self.world, rng, start, options.get("split", self.world.config.split))
 
-    def _fresh(
-        self, leak: Array, bias: Array, options: Mapping[str, Any]
-    ) -> tuple[SiteState, ControlHistory, MeterState, Telemetry, Array]:
+    def _fresh(self, leak: Array, bias: Array, options: Mapping[str, Any]) -> SiteCarry:
         xp = self.xp
         running = float(options.get("running", 1.0))
         row = self._settle[self._integers(self.start_row)]
@@ -402,7 +555,7 @@ class SiteCore:
             power_site_w=site_w,
             temp_intake_c=amb,
         )
-        return state, history, meter, telemetry, site_w
+        return SiteCarry(state, history, meter, telemetry, site_w)
 
     # ------------------------------------------------------------------ stepping
 
@@ -415,7 +568,7 @@ class SiteCore:
             steps = max(1, BLOCK_SIZE // (self.num_envs * self._draws.shape[0]))
             ahead = self._integers(np.arange(steps)[:, None, None] + self.step_count[:, None])
             seeds = self._integers(self._noise_seed)[:, None]
-            self._block = self.xp.cast(noise.uniform(seeds, ahead, self._draws), self._like)
+            self._block = self.xp.cast(self._uniform(seeds, ahead, self._draws), self._like)
             cohorts = self.world.cohorts
             self._noise_block = hashrate_noise(self._block[..., cohorts : 2 * cohorts])
             self._block_at = 0
@@ -445,7 +598,7 @@ class SiteCore:
             temp_amb_c=row[:, column["temp_amb_c"]],
             carbon_g_per_kwh=row[:, column["carbon_g_per_kwh"]],
             market=self.xp.rows(self._market, rows),
-            exog=replace(exog, terms=weather_of_site(exog, self.site)),
+            exog=exog if self._compiled else replace(exog, terms=weather_of_site(exog, self.site)),
         )
 
     def _edges(self) -> Edges:
@@ -467,13 +620,14 @@ class SiteCore:
 
     def observation(self) -> Array:
         """What every site reports now, (B, n)."""
+        carry = self._carry
         return observe.observe(
-            self.telemetry,
-            self.history,
-            self.meter,
+            carry.telemetry,
+            carry.history,
+            carry.meter,
             self._row.market,
             self._edges().kw_per_kwh,
-            self._encoding,
+            self._fixed.encoding,
             xp=self.xp,
         )
 
@@ -486,103 +640,23 @@ class SiteCore:
         Raises:
             ActionError: misshaped, or not numbers.
         """
-        xp, world = self.xp, self.world
         action = self._checked(action)
-        cohorts, dt_s = world.cohorts, world.config.dt_ctrl_s
-        curves, row, settled, edges = self.curves, self._row, self._row.settled, self._edges()
-
-        # --- control
-        request, request_w = actuate(action[:, :cohorts], self.history.command, curves, xp=xp)
-        command, command_w, reason = envelope.apply_envelope(
-            request, request_w, self.telemetry, self.history, world.limits, curves, dt_s, xp=xp
-        )
-        self.history = envelope.advance_history(self.history, command, command_w, row.local_day, curves, dt_s, xp=xp)
-
-        # --- twin
-        draws, noise_factor = self._draws_now()
-        exog = replace(row.exog, u_restart=draws[:, :cohorts]) if world.difficulty.sample_failures else row.exog
-        before_w = self.telemetry.power_w
-        self.state, outcome = transition(self.state, command, exog, self.site)
-        reading = measure(self.state, outcome, noise_factor, self._ages, self._chip_offset_k, xp=xp)
-        if world.difficulty.fault_rate > 0.0:
-            fault = xp.below(draws[:, 2 * cohorts :], world.difficulty.fault_rate)
-            if xp.maybe_any(fault):
-                reading = observe.without_answer(reading, self.telemetry, fault, xp=xp)
-        self.telemetry = reading
-
-        # --- money
-        money_like = settled.energy_price_usd_per_mwh
-        site_kw = xp.cast(outcome.power_site_w, money_like) * 1e-3
-        share, hour_start = None, site_kw
-        if action.shape[-1] > cohorts:
-            power_mw = xp.cast(self._power_before_w, money_like) * 1e-6
-            share = xp.cast(0.5 * (action[:, cohorts] + 1.0), money_like) * power_mw
+        row, edges, hour_opens = self._row, self._edges(), None
+        if self.world.scenario.tariff.reserve is not None:
             opens = (self._phase == 0) & ((self._row_index + self._row_of_hour) % self._rows_per_hour == 0)
-            hour_start = self._constant(1.0 * opens)
-        self.meter, money = settle(
-            self.meter,
-            settled,
-            xp.cast(xp.dot(outcome.hashrate_ths, curves.paid_count), money_like),
-            site_kw,
-            xp.cast(outcome.wear_usd, money_like),
-            xp.cast(outcome.restart_usd, money_like),
-            share,
-            world.scenario.tariff.reserve,
-            edges.opens,
-            edges.closes,
-            hour_start,
-            dt_s,
-            world.table.dt_s,
-            xp=xp,
-        )
-        task = world.config.task
-        stopped_w = xp.dot(outcome.stopped * before_w, curves.count)
-        terms = reward_terms(task, money, outcome, self._power_before_w, self.scale_usd, curves, xp=xp)
-        cost = constraint_cost(task, outcome, self._power_before_w, stopped_w, curves, xp=xp)
-        self._power_before_w = outcome.power_site_w
+            hour_opens = self._constant(1.0 * opens)
+        u, noise_factor = self._draws_now()
         self.step_count = self.step_count + 1
-        info = self._info(money, outcome, site_kw, cost, reason, terms)
         self._find_rows()
+        inputs = StepInputs(action, u, noise_factor, row, edges, hour_opens, self._row.market, self._edges().kw_per_kwh)
+        self._carry, observation, reward, cost, info = self._advance(self._carry, inputs, self._fixed)
         return StepResult(
-            observation=self.observation(),
-            reward=functools.reduce(operator.add, terms.values()),
+            observation=observation,
+            reward=reward,
             cost=cost,
-            truncated=self.step_count >= world.horizon_steps,
+            truncated=self.step_count >= self.world.horizon_steps,
             info=info,
         )
-
-    def _info(
-        self,
-        money: Money,
-        outcome: Outcome,
-        site_kw: Array,
-        cost: Array,
-        reason: Array,
-        terms: Mapping[str, Array],
-    ) -> dict[str, Array]:
-        """Named values of the step that has just been taken."""
-        xp, row = self.xp, self._row
-        energy_kwh = site_kw * (self.world.config.dt_ctrl_s / 3600.0)
-        info = {
-            "cost": cost,
-            "profit_usd": money.profit_usd,
-            **{name: getattr(money, name) for name in MONEY},
-            "energy_kwh": energy_kwh,
-            "power_site_kw": site_kw,
-            "power_cooling_kw": outcome.power_cooling_w * 1e-3,
-            "hashrate_ths": xp.dot(outcome.hashrate_ths, self.curves.count),
-            "temp_chip_max_c": xp.max(outcome.temp_chip_max_c, axis=-1),
-            "temp_intake_c": outcome.temp_intake_c,
-            "temp_amb_c": row.temp_amb_c,
-            "energy_price_usd_per_mwh": row.settled.energy_price_usd_per_mwh,
-            "carbon_g": row.carbon_g_per_kwh * energy_kwh,
-            "stops": outcome.stops,
-            "trips": outcome.tripped,
-            "envelope_reason": xp.max(reason, axis=-1),
-        }
-        for name, value in terms.items():
-            info[f"reward_{name}"] = value
-        return info
 
     def _checked(self, action: Array) -> Array:
         shape = (self.num_envs, self.world.action_size)
