@@ -16,8 +16,21 @@ from minesim.errors import ParamsError, explain
 
 SEED_STRIDE = 1_000_003
 """Distance between the seeds of two runs, so that no two share an environment."""
-CORE_CONSTANTS = frozenset({"world", "xp", "site", "curves", "schema", "_like", "_settle", "_market", "_weather"})
-"""What a core of an equal world has as well; all else goes into a snapshot."""
+CORE_MEMORY = (
+    "seeds",
+    "start_row",
+    "step_count",
+    "_episode",
+    "_noise_seed",
+    "_row_index",
+    "_phase",
+    "_row",
+    "_block",
+    "_noise_block",
+    "_block_at",
+    "_carry",
+)
+"""What steps and resets of a core change; all else a core of an equal world has as well."""
 
 
 class SiteVecEnv(VecEnv):
@@ -138,7 +151,7 @@ class SiteVecEnv(VecEnv):
         """Everything that :meth:`restore` needs to go on from here, bit for bit."""
         core = vars(self.env.core)
         return {
-            "core": {name: value for name, value in core.items() if name not in CORE_CONSTANTS},
+            "core": {name: core[name] for name in CORE_MEMORY if name in core},
             "early": self.env._early,
             "seeded": self.env._seeded,
             "actions": self.actions,

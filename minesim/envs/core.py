@@ -384,6 +384,9 @@ class SiteCore:
             age_s=self._ages,
             scale_usd=self.scale_usd,
         )
+        if compiled:
+            # Cached before the step is traced: a compiler does not look into caches.
+            _ = self.curves.index_order
         self._compiled = compiled
         self._advance = compilation.compiled(advance) if compiled else advance
         self._uniform = compilation.compiled(noise.uniform) if compiled else noise.uniform

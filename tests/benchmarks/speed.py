@@ -1,0 +1,160 @@
+"""How fast the environments step on this machine: `make bench-speed`.
+
+Env-only rates under random actions, one thread, nothing written to disk. Best and median of repeats; the time of the
+first step (compilation included) is told apart from steady state.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib import util
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import minesim
+from minesim.control.fleet import CohortSpec
+from minesim.envs.batch import HashrateTuningVectorEnv
+from minesim.envs.core import SiteCore, World, build_world
+from minesim.envs.single import HashrateTuningEnv, make_config
+from minesim.site_spec import SiteSpec
+
+REPEATS = 9
+SECONDS_PER_REPEAT = 0.35
+MODELS = ("Antminer S19j Pro (104T)", "Antminer S19 XP", "Antminer S19k Pro", "Antminer S19 Pro")
+
+
+def measure(step: Callable[[], Any], sites: int) -> tuple[float, float, float]:
+    """Seconds of the first step, then best and median rate in site-steps per second."""
+    begin = time.perf_counter()
+    step()
+    first_s = time.perf_counter() - begin
+    for _ in range(3):
+        step()
+    begin = time.perf_counter()
+    step()
+    count = max(2, int(SECONDS_PER_REPEAT / max(time.perf_counter() - begin, 1e-6)))
+    rates = []
+    for _ in range(REPEATS):
+        begin = time.perf_counter()
+        for _ in range(count):
+            step()
+        rates.append(count * sites / (time.perf_counter() - begin))
+    return first_s, max(rates), statistics.median(rates)
+
+
+def single_env(world: World) -> Callable[[], Any]:
+    """The Gymnasium environment of one site, resets included."""
+    env = HashrateTuningEnv(world=world)
+    env.reset(seed=0)
+    actions = np.random.default_rng(0).uniform(-1.0, 1.0, (97, world.action_size)).astype(np.float32)
+    counter = iter(range(10**9))
+
+    def step() -> None:
+        if env.step(actions[next(counter) % 97])[3]:
+            env.reset()
+
+    return step
+
+
+def numpy_batch(world: World, sites: int) -> Callable[[], Any]:
+    """The native batch in numpy."""
+    envs = HashrateTuningVectorEnv(sites, world=world)
+    envs.reset(seed=0)
+    actions = np.random.default_rng(0).uniform(-1.0, 1.0, (7, sites, world.action_size)).astype(np.float32)
+    counter = iter(range(10**9))
+    return lambda: envs.step(actions[next(counter) % 7])
+
+
+def torch_batch(world: World, sites: int, *, compiled: bool, device: str = "cpu") -> Callable[[], Any]:
+    """The batch as torch tensors."""
+    import torch
+
+    from minesim.envs.torch_batch import TorchBatch
+
+    envs = TorchBatch(sites, device, world=world, compiled=compiled)
+    envs.reset()
+    actions = 2.0 * torch.rand(7, sites, world.action_size, device=device) - 1.0
+    counter = iter(range(10**9))
+
+    def step() -> None:
+        envs.step(actions[next(counter) % 7])
+        if device != "cpu":
+            torch.cuda.synchronize()
+
+    return step
+
+
+def machine() -> str:
+    """Processor model and what the rates were measured with."""
+    model = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    return f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}, numpy {np.__version__}, 1 thread"
+
+
+def main() -> None:
+    """Print the rates."""
+    console = Console()
+    world = build_world(make_config())
+    table = Table(
+        title=f"minesim {minesim.__version__}: env-only rates, 16 cohorts, random actions", title_justify="left"
+    )
+    for name in ("what", "sites", "dtype", "first step, s", "best site-steps/s", "median site-steps/s"):
+        table.add_column(name, justify="left" if name in ("what", "dtype") else "right")
+
+    def add(what: str, sites: int, dtype: str, step: Callable[[], Any]) -> None:
+        with console.status(f"{what}, {sites} sites"):
+            first_s, best, median = measure(step, sites)
+        table.add_row(what, f"{sites:,}", dtype, f"{first_s:.3f}", f"{best:,.0f}", f"{median:,.0f}")
+
+    add("gymnasium env, numpy", 1, "float64", single_env(world))
+    for sites in (64, 1024, 4096):
+        add("vector env, numpy", sites, "float64", numpy_batch(world, sites))
+    device = "cpu"
+    if util.find_spec("torch"):
+        import torch
+
+        torch.set_num_threads(1)
+        for sites in (1, 1024, 4096):
+            add("torch, eager", sites, "float32", torch_batch(world, sites, compiled=False))
+        for sites in (1024, 4096):
+            add("torch, compiled", sites, "float32", torch_batch(world, sites, compiled=True))
+        if torch.cuda.is_available():
+            device = torch.cuda.get_device_name()
+            for sites in (16_384, 65_536):
+                for compiled in (False, True):
+                    what = f"torch, {'compiled' if compiled else 'eager'}, {device}"
+                    add(what, sites, "float32", torch_batch(world, sites, compiled=compiled, device="cuda"))
+    console.print(f"{machine()}; accelerator: {'none' if device == 'cpu' else device}")
+    console.print(table)
+
+    big = Table(title="one site of individually simulated miners, numpy float64, limits 'bridge'", title_justify="left")
+    for name in ("miners", "best ms a step", "median ms a step", "us a miner"):
+        big.add_column(name, justify="right")
+    for miners in (1_000, 2_000, 5_000, 10_000):
+        cohorts = tuple(CohortSpec(MODELS[k % len(MODELS)], 1) for k in range(miners))
+        large = build_world(make_config(site=SiteSpec(f"{miners} miners", cohorts), limits="bridge"))
+        core = SiteCore(large, 1)
+        core.seed([0])
+        core.reset()
+        actions = np.random.default_rng(0).uniform(-1.0, 1.0, (7, 1, miners))
+        counter = iter(range(10**9))
+
+        def step(core: SiteCore = core, actions: Any = actions, counter: Any = counter) -> None:
+            core.step(actions[next(counter) % 7])
+
+        _, best, median = measure(step, 1)
+        big.add_row(f"{miners:,}", f"{1e3 / best:.2f}", f"{1e3 / median:.2f}", f"{1e6 / median / miners:.2f}")
+    console.print(big)
+
+
+if __name__ == "__main__":
+    main()
