@@ -16,7 +16,7 @@ from minesim.bench.files import write_whole
 from minesim.errors import DataFileError, explain
 
 CHECKPOINT = "checkpoint.pt"
-FORMAT = 1
+FORMAT = 2
 
 
 def random_state() -> dict[str, Any]:

@@ -66,7 +66,7 @@ class TensorBoard:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise MissingExtraError(
-                explain("tracking=tensorboard needs tensorboard", fix="Run: pip install 'minesim[agents]'")
+                explain("tracking=tensorboard needs tensorboard", fix="Run: pip install 'minesim[tracking]'")
             ) from error
         self.writer = SummaryWriter(str(folder / "tensorboard"))
 
