@@ -76,6 +76,9 @@ class Namespace:
     (``where`` is for the rest)."""
     dot: Callable[[Array, Array], Array]
     """``dot(x, weights)``: sum of x times weights (N,) over the last axis."""
+    column: Callable[[Array], Array]
+    """``column(x)``: quantities of the sites (B,) laid out to combine with (B, M); a lone number as an array without
+    dimensions, which costs numpy half of a scalar beside an array."""
     index: Callable[[Array], Array]
     """Whole numbers as an index for ``take``."""
     asarray: Callable[..., Array]
@@ -89,7 +92,7 @@ def _np_asarray(x: Any, like: Array) -> Array:
 def _np_stack(xs: Sequence[Array], axis: int) -> Array:
     # np.array of a list costs a third of np.stack on small arrays.
     stacked = np.array(xs)
-    return stacked if axis == 0 else np.moveaxis(stacked, 0, axis)
+    return stacked if axis == 0 or stacked.ndim == 1 else np.moveaxis(stacked, 0, axis)
 
 
 def _np_clip(x: Array, low: Array | float, high: Array | float) -> Array:
@@ -130,11 +133,12 @@ NUMPY = Namespace(
     ones_like=np.ones_like,
     isfinite=np.isfinite,
     maybe_any=lambda x: bool(np.count_nonzero(x)),  # a third of the cost of x.any() on small arrays
-    cast=lambda x, like: x.astype(like.dtype, copy=False),
+    cast=lambda x, like: x if x.dtype == like.dtype else x.astype(like.dtype),
     above=lambda x, y: np.greater(x, y).astype(x.dtype),
     below=lambda x, y: np.less(x, y).astype(x.dtype),
     blend=np.where,
     dot=lambda x, weights: x.dot(weights),
+    column=lambda x: x[..., None] if x.ndim else np.asarray(x),
     index=lambda x: x.astype(np.int64),
     asarray=_np_asarray,
 )
@@ -223,6 +227,7 @@ def torch_namespace() -> Namespace:
         below=functools.partial(compare, torch.lt),
         blend=lambda mask, x, y: torch.lerp(y, x, mask),
         dot=torch.matmul,
+        column=lambda x: x[..., None],
         index=lambda x: x.to(torch.int32),
         asarray=lambda x, like: torch.as_tensor(x, dtype=like.dtype, device=like.device),
     )

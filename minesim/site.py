@@ -9,6 +9,7 @@ control step is computed once, before the sub-steps; what is constant over the e
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -177,8 +178,6 @@ class PreparedSite:
         one, zero: ones and zeros, (B, M).
         clock: see :func:`minesim.physics.firmware.step_clock`.
         looks: whether looking at values on the host is cheap.
-        single: whether quantities of the site are scalars: for one site in numpy a scalar costs a fifth of an array of
-            one; see :meth:`of_site`.
         xp: namespace of the arrays.
     """
 
@@ -218,20 +217,7 @@ class PreparedSite:
     zero: Array
     clock: firmware.StepClock
     looks: bool
-    single: bool
     xp: Namespace
-
-    def of_site(self, x: Array) -> Array:
-        """Quantities (B,) in the form the inner loop computes with: a scalar where ``single``."""
-        return x[0] if self.single else x
-
-    def column(self, x: Array) -> Array:
-        """Such a quantity laid out to combine with (B, M)."""
-        return x if self.single else x[:, None]
-
-    def whole(self, x: Array) -> Array:
-        """Such a quantity as (B,) again."""
-        return x[None] if self.single else x
 
 
 SMALL = 4096
@@ -239,12 +225,13 @@ SMALL = 4096
 that broadcast. In large batches memory traffic matters more, and broadcasting wins."""
 
 
-def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> PreparedSite:
+def prepare(params: SiteParams, num_envs: int | None, dt_s: float, like: Array) -> PreparedSite:
     """Lay a site out for ``num_envs`` sites in the kind, dtype and device of ``like``.
 
     Args:
         params: the site in numpy arrays.
-        num_envs: B.
+        num_envs: B; None for one site without a batch axis, in numpy: cohorts (M,) and sites as scalars. What a batch
+            of one computes with arrays of one number then costs a fifth.
         dt_s: control step, s.
         like: an array of the wanted kind.
     """
@@ -256,15 +243,16 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> Prep
     def constant(value: Any) -> Array:
         return xp.asarray(np.asarray(value, np.float64), like=like)
 
-    single = xp.name == "numpy" and num_envs == 1
-    site_constant = np.float64 if single else constant
+    # One site without a batch axis computes with numpy's scalars where a batch has arrays (B,).
+    site_constant = np.float64 if num_envs is None else constant
+    row = (cohorts,) if num_envs is None else (num_envs, cohorts)
     flat = convert(params.miners, like)
     spread: dict[str, Array] = {}
     for name, value in flat.items():
         if name == "board_present":
-            spread[name] = xp.broadcast(value[:, None, :], (boards, num_envs, cohorts))
+            spread[name] = xp.broadcast(value.reshape(boards, *(1,) * (len(row) - 1), cohorts), (boards, *row))
         elif value.ndim == 1:
-            spread[name] = xp.broadcast(value, (num_envs, cohorts))
+            spread[name] = xp.broadcast(value, row)
         else:
             spread[name] = value
     miners = MinerArrays(**spread)
@@ -274,9 +262,9 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> Prep
     network = heatsink.board_network(miners.chip_j_per_k, miners.sink_j_per_k, miners.chip_sink_w_per_k, sub_dt_s)
     sink_diagonal_sum = network.sink_diagonal * present
     padded = bool((params.miners.board_present < 1.0).any())
-    small = num_envs * cohorts <= SMALL
+    small = math.prod(row) <= SMALL
     if small:
-        shape = (boards, num_envs, cohorts)
+        shape = (boards, *row)
         network = network._replace(
             **{name: xp.broadcast(getattr(network, name), shape) for name in network._fields if name != "sink_diagonal"}
         )
@@ -292,7 +280,7 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> Prep
         dt_s=dt_s,
         sub_dt_s=sub_dt_s,
         miners=miners,
-        count=xp.broadcast(curves.count, (num_envs, cohorts)),
+        count=xp.broadcast(curves.count, row),
         weights=curves.count,
         boards=present,
         padded=padded,
@@ -310,7 +298,7 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> Prep
         minus_flow_board=-miners.flow_max_w_per_k / present,
         minus_ntu_ref=-miners.ntu_ref,
         sink_diagonal_sum=sink_diagonal_sum,
-        slope_weights=curves.count * sink_diagonal_sum[0],
+        slope_weights=curves.count * sink_diagonal_sum.reshape(-1, cohorts)[0],
         wear_weights=curves.count * flat["wear_usd_per_h"] * (wearing.scale * sub_dt_s / SECONDS_PER_HOUR),
         failed_weights=curves.count * flat["failed_restart_usd"],
         structure=room.StructureShares(
@@ -327,9 +315,10 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> Prep
         half=constant(0.5),
         one=xp.ones_like(present),
         zero=xp.zeros_like(present),
-        clock=firmware.step_clock(constant(np.arange(params.sub_steps)).reshape(-1, 1, 1), sub_dt_s, fw, xp=xp),
+        clock=firmware.step_clock(
+            constant(np.arange(params.sub_steps)).reshape(-1, *(1,) * len(row)), sub_dt_s, fw, xp=xp
+        ),
         looks=xp.name == "numpy",
-        single=single,
         xp=xp,
     )
 
@@ -555,11 +544,11 @@ def sub_step(
     heat_w = share * xp.sum(sink_source * miners.board_present if site.padded else sink_source, axis=0)
     temp_hot_c, temp_intake_c, temp_wall_c = room.solve_air(
         air,
-        site.of_site(xp.dot(heat_w + bypass_w, site.weights)),
-        site.of_site(xp.dot(share, site.slope_weights)),
+        xp.dot(heat_w + bypass_w, site.weights),
+        xp.dot(share, site.slope_weights),
         carry.temp_wall_c,
     )
-    intake = site.column(temp_intake_c)
+    intake = xp.column(temp_intake_c)
     temp_chip_c, temp_sink_c = heatsink.node_temps_c(chip_source, sink_source, ua * intake, diagonal, network)
     half_rise_k = (heat_w - share * (site.sink_diagonal_sum * intake)) / (terms.flow_twice * duty)
     temp_board_c = xp.max(temp_sink_c, axis=0) + half_rise_k
@@ -633,14 +622,14 @@ def transition(
     terms = SubStepTerms(weather.flow_twice, weather.minus_flow_board, weather.minus_ntu, duty_low, duty_high)
     log_duty = xp.minimum(xp.maximum(state.log_duty, duty_low), duty_high)
     duty = xp.exp(log_duty)
-    moved = site.of_site(xp.dot(weather.flow_full * duty, site.weights))
+    moved = xp.dot(weather.flow_full * duty, site.weights)
     air, cooling_w = _air_terms(moved, weather, site, xp=xp)
 
     carry = SubStep(
         state.temp_chip_c,
         state.temp_sink_c,
-        site.of_site(state.temp_wall_c),
-        site.of_site(exog.temp_amb_c),
+        state.temp_wall_c,
+        exog.temp_amb_c,
         board_start_c,
         site.zero,
         log_duty,
@@ -672,7 +661,7 @@ def transition(
     stops = xp.dot(stopped, site.weights)
     restart_usd = failed_usd
     if xp.maybe_any(stops):
-        depth_k = xp.maximum(chip_start_c - exog.temp_amb_c[:, None], 0.0)
+        depth_k = xp.maximum(chip_start_c - xp.column(exog.temp_amb_c), 0.0)
         stop_usd = miners.stop_usd * stopped * wear.cycling_damage(depth_k, xp=xp)
         restart_usd = restart_usd + xp.dot(stop_usd, site.weights)
     new = SiteState(
@@ -682,7 +671,7 @@ def transition(
         log_duty=carry.log_duty,
         air_rise_k=carry.half_rise_k + carry.half_rise_k,
         share_up=share_up,
-        temp_wall_c=site.whole(carry.temp_wall_c),
+        temp_wall_c=carry.temp_wall_c,
         silicon_leak=state.silicon_leak,
         power_bias=state.power_bias,
     )
@@ -694,10 +683,10 @@ def transition(
         temp_chip_max_c=xp.maximum(chip_start_c, xp.max(chips_c, axis=0)),
         fan_duty=carry.duty,
         power_miners_w=power_miners_w,
-        power_cooling_w=site.whole(cooling_w),
+        power_cooling_w=cooling_w,
         power_site_w=power_miners_w + cooling_w,
-        temp_intake_c=site.whole(air.fresh_c + air.recirculation * carry.temp_hot_c),
-        temp_hot_c=site.whole(carry.temp_hot_c),
+        temp_intake_c=air.fresh_c + air.recirculation * carry.temp_hot_c,
+        temp_hot_c=carry.temp_hot_c,
         wear_usd=xp.dot(xp.sum(ageing, axis=0), site.wear_weights),
         restart_usd=restart_usd * wearing.scale,
         stopped=stopped,
@@ -723,7 +712,7 @@ def _restarts(
     """Share of each cohort that is up after this step's starts, (B, M), and the cost of failures, USD, (B,)."""
     spec, count = site.params.wear, site.count
     if not spec.sample_failures and not xp.maybe_any(started):
-        return state.share_up, site.zero[:, 0]
+        return state.share_up, site.zero[..., 0]
     chance = started * wear.restart_failure_probability(
         temp_board_c, spec.restart_failure_base, spec.restart_cold_scale_k, 40.0, xp=xp
     )
@@ -754,17 +743,17 @@ def _integrate(
 
 def weather_of_site(exog: Exogenous, site: PreparedSite) -> SiteWeather:
     """Prepare flows, supply air and structure of a site for its weather."""
-    xp, spec, miners, amb_c = site.xp, site.params.room, site.miners, site.of_site(exog.temp_amb_c)
-    density = site.column(site.of_site(exog.air_density_ratio))
+    xp, spec, miners, amb_c = site.xp, site.params.room, site.miners, exog.temp_amb_c
+    density = xp.column(exog.air_density_ratio)
     if site.liquid_cooled:
         density = density + miners.liquid * (1.0 - density)
     flow_full = miners.flow_max_w_per_k * density
-    full = site.of_site(xp.dot(flow_full, site.weights))
+    full = xp.dot(flow_full, site.weights)
     vent_max = spec.vent_ratio * full
     supply_c, pump = amb_c, None
     wetted = xp.above(amb_c, spec.pad_on_c)
     if spec.pad_effectiveness > 0.0 and xp.maybe_any(wetted):
-        wetbulb_c = site.of_site(exog.temp_wetbulb_c)
+        wetbulb_c = exog.temp_wetbulb_c
         supply_c = psychrometrics.temp_pad_outlet_c(amb_c, wetbulb_c, spec.pad_effectiveness, wetted)
         pump = wetted * spec.pad_pump_w_per_w_per_k
     return SiteWeather(
@@ -882,11 +871,28 @@ def initial_state(
     )
 
 
+def map_arrays(function: Callable[..., Array], *records: Any) -> Any:
+    """Apply a function to like arrays of like records, field by field; works on nested dataclasses and tuples."""
+    first = records[0]
+    if hasattr(first, "__dataclass_fields__"):
+        names = first.__dataclass_fields__
+        return replace(first, **{name: map_arrays(function, *(getattr(r, name) for r in records)) for name in names})
+    if isinstance(first, tuple):
+        return tuple(map_arrays(function, *parts) for parts in zip(*records, strict=True))
+    return function(*records)
+
+
 def state_where(mask: Array, new: Any, old: Any) -> Any:
     """Field by field, rows of ``new`` where ``mask`` (B,) is true, else of ``old``; works on nested dataclasses."""
-    if hasattr(new, "__dataclass_fields__"):
-        changed = {name: state_where(mask, getattr(new, name), getattr(old, name)) for name in new.__dataclass_fields__}
-        return replace(new, **changed)
-    if isinstance(new, tuple):
-        return tuple(state_where(mask, mine, other) for mine, other in zip(new, old, strict=True))
-    return namespace_of(new).where(mask if new.ndim == 1 else mask[:, None], new, old)
+    xp = namespace_of(mask)
+    return map_arrays(lambda x, y: xp.where(mask if x.ndim == 1 else mask[:, None], x, y), new, old)
+
+
+def with_batch_axis(record: Any) -> Any:
+    """The arrays of a site without a batch axis as those of a batch of one."""
+    return map_arrays(lambda x: x[..., None, :] if np.ndim(x) else np.reshape(x, 1), record)
+
+
+def without_batch_axis(record: Any) -> Any:
+    """The arrays of a batch of one as those of a site without a batch axis."""
+    return map_arrays(lambda x: x[..., 0, :] if x.ndim > 1 else x[0], record)

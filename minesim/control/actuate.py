@@ -25,24 +25,19 @@ THROTTLE_PREFERRED_MIN = 0.7
 """Deeper cuts change the preset, which is more efficient but costs minutes (assumed trade-off)."""
 
 
-class FleetRows(NamedTuple):
-    """Constants of a fleet laid out as rows (1, M), which combine with (B, M) at no cost when B is 1.
+class FleetTerms(NamedTuple):
+    """What :func:`actuate` and the envelope compute of a fleet once, (M,) each.
 
     Attributes:
-        count: miners in each cohort.
         rated_w, range_w: rated power of one miner, and from its lowest preset up to it, W.
         match_w: a preset that misses a target by less than this reaches it, W.
         rise_min_w: a smaller change of one miner's set power counts as none, W.
-        preset_last, offset: as in :class:`FleetCurves`.
     """
 
-    count: Array
     rated_w: Array
     range_w: Array
     match_w: Array
     rise_min_w: Array
-    preset_last: Array
-    offset: Array
 
 
 @dataclass(frozen=True)
@@ -113,16 +108,13 @@ class FleetCurves:
         return namespace_of(self.count).asarray(order, like=self.count)
 
     @functools.cached_property
-    def rows(self) -> FleetRows:
-        """Constants of :func:`actuate` and of the envelope, (1, M) each."""
-        return FleetRows(
-            count=self.count[None],
-            rated_w=self.power_rated_w[None],
-            range_w=(self.power_rated_w - self.preset_power_w[:, 0])[None],
-            match_w=1e-3 * self.power_rated_w[None],
-            rise_min_w=1e-6 * self.power_rated_w[None],
-            preset_last=self.preset_last[None],
-            offset=self.offset[None],
+    def terms(self) -> FleetTerms:
+        """Constants of :func:`actuate` and of the envelope."""
+        return FleetTerms(
+            rated_w=self.power_rated_w,
+            range_w=self.power_rated_w - self.preset_power_w[:, 0],
+            match_w=1e-3 * self.power_rated_w,
+            rise_min_w=1e-6 * self.power_rated_w,
         )
 
     def to(self, like: Array) -> FleetCurves:
@@ -136,7 +128,7 @@ class FleetCurves:
 
     def split_power_w(self, preset: Array, *, xp: Namespace) -> tuple[Array, Array]:
         """Power of one miner at preset indices (B, M): what a throttle leaves alone, and what it scales, W."""
-        entry = self.rows.offset + xp.index(preset)
+        entry = self.offset + xp.index(preset)
         fixed_w, throttled_w = self.flat_split_w
         return xp.take(fixed_w, entry), xp.take(throttled_w, entry)
 
@@ -202,22 +194,22 @@ def actuate(
     """
     # target_level in watts
     run, gap = wish(action, current.run, xp=xp)
-    rows, table = curves.rows, curves.preset_power_w
-    target_w = run * (rows.rated_w - gap * rows.range_w)
+    terms, table = curves.terms, curves.preset_power_w
+    target_w = run * (terms.rated_w - gap * terms.range_w)
     stands = 1.0 - run
     if not curves.has_throttle:
-        missed = xp.sum(xp.above(table, (target_w + rows.match_w)[..., None]), axis=-1)
-        preset = xp.clip(table.shape[-1] - 1.0 - missed, 0.0, rows.preset_last)
+        missed = xp.sum(xp.above(table, (target_w + terms.match_w)[..., None]), axis=-1)
+        preset = xp.clip(table.shape[-1] - 1.0 - missed, 0.0, curves.preset_last)
         command = FirmwareCommand(run, xp.blend(stands, current.preset, preset), xp.ones_like(run))
         return command, command_power_w(command, curves, xp=xp)
-    short = xp.sum(xp.below(table, (target_w - rows.match_w)[..., None]), axis=-1)
+    short = xp.sum(xp.below(table, (target_w - terms.match_w)[..., None]), axis=-1)
     kept_fixed_w, kept_throttled_w = curves.split_power_w(current.preset, xp=xp)
     over_fixed_w = target_w - kept_fixed_w
     leaves = xp.maximum(
         xp.below(over_fixed_w, THROTTLE_PREFERRED_MIN * kept_throttled_w),
-        xp.above(over_fixed_w, kept_throttled_w + rows.match_w),
+        xp.above(over_fixed_w, kept_throttled_w + terms.match_w),
     )
-    preset = xp.blend(leaves * run, xp.minimum(short, rows.preset_last), current.preset)
+    preset = xp.blend(leaves * run, xp.minimum(short, curves.preset_last), current.preset)
     fixed_w, throttled_w = curves.split_power_w(preset, xp=xp)
     throttle = xp.maximum(xp.clip((target_w - fixed_w) / throttled_w, THROTTLE_MIN, 1.0), stands)
     return FirmwareCommand(run, preset, throttle), run * (fixed_w + throttle * throttled_w)

@@ -177,7 +177,7 @@ def apply_envelope(
         request_w = command_power_w(request, curves, xp=xp)
 
     rise_w = request_w - current_w
-    rises = xp.above(rise_w, curves.rows.rise_min_w)
+    rises = xp.above(rise_w, curves.terms.rise_min_w)
     holds: list[Array] = []
     if bounds.dwell_up_s > 0.0:
         early = rises * xp.below(history.since_up_s, bounds.dwell_up_s)
@@ -186,7 +186,7 @@ def apply_envelope(
         rises = rises - early
     if math.isfinite(bounds.ramp_up_per_5min) or math.isfinite(bounds.site_cap_w):
         ramp_w, cap_w = _budgets_w(current_w, history, bounds, curves, dt_s, xp=xp)
-        asked_w = rises * rise_w * curves.rows.count
+        asked_w = rises * rise_w * curves.count
         total_w = xp.sum(asked_w, axis=-1)
         # What fits as a whole needs no queue.
         if xp.maybe_any(xp.above(total_w, ramp_w)) or (cap_w is not None and xp.maybe_any(xp.above(total_w, cap_w))):
@@ -264,7 +264,8 @@ def _ahead_w(asked_w: Array, since_up_s: Array, curves: FleetCurves, *, xp: Name
         order = xp.argsort(-since_up_s, axis=-1)
         queued_w = xp.cumsum(xp.take_along(asked_w, order, -1), axis=-1)
         return xp.take_along(queued_w, xp.argsort(order, axis=-1), -1)
-    first = xp.above(since_up_s.T[..., None] + TIE_S * curves.index_order, since_up_s)
+    order = curves.index_order if since_up_s.ndim > 1 else curves.index_order[:, 0]
+    first = xp.above(since_up_s.T[..., None] + TIE_S * order, since_up_s)
     return xp.sum(first * asked_w.T[..., None], axis=0)
 
 
@@ -311,17 +312,17 @@ def advance_history(
         xp: namespace of the arrays.
     """
     delta_w = command_w - history.command_w
-    rose = xp.above(delta_w, curves.rows.rise_min_w)
-    same_day = xp.cast(local_day == history.local_day, command_w)[:, None]
+    rose = xp.above(delta_w, curves.terms.rise_min_w)
+    same_day = xp.column(xp.cast(local_day == history.local_day, command_w))
     window = history.up_window_w
     if window.shape[-1] > 0:
-        window = xp.concat([window[:, 1:], xp.dot(rose * delta_w, curves.count)[:, None]], -1)
+        window = xp.concat([window[..., 1:], xp.dot(rose * delta_w, curves.count)[..., None]], -1)
     return ControlHistory(
         command=command,
         command_w=command_w,
         since_up_s=history.since_up_s - history.since_up_s * rose + dt_s,
         since_write_s=history.since_write_s
-        - history.since_write_s * xp.above(xp.abs(delta_w), curves.rows.rise_min_w)
+        - history.since_write_s * xp.above(xp.abs(delta_w), curves.terms.rise_min_w)
         + dt_s,
         stops_today=history.stops_today * same_day + xp.maximum(history.command.run - command.run, 0.0),
         up_window_w=window,
