@@ -176,6 +176,7 @@ class PreparedSite:
         vent_ratio: see :class:`RoomParams`.
         half: one half.
         one, zero: ones and zeros, (B, M).
+        board_ones, step_ones: ones to add up boards and sub-steps with, (K,) and (S,).
         clock: see :func:`minesim.physics.firmware.step_clock`.
         looks: whether looking at values on the host is cheap.
         xp: namespace of the arrays.
@@ -215,6 +216,8 @@ class PreparedSite:
     half: Array
     one: Array
     zero: Array
+    board_ones: Array
+    step_ones: Array
     clock: firmware.StepClock
     looks: bool
     xp: Namespace
@@ -315,6 +318,8 @@ def prepare(params: SiteParams, num_envs: int | None, dt_s: float, like: Array) 
         half=constant(0.5),
         one=xp.ones_like(present),
         zero=xp.zeros_like(present),
+        board_ones=constant(np.ones(boards)),
+        step_ones=constant(np.ones(params.sub_steps)),
         clock=firmware.step_clock(
             constant(np.arange(params.sub_steps)).reshape(-1, *(1,) * len(row)), sub_dt_s, fw, xp=xp
         ),
@@ -533,7 +538,7 @@ def sub_step(
     board_w = drive.leak_w * growth + drive.dyn_w
     if carry.alive is not None:
         board_w = board_w * carry.alive
-    dc_w = xp.sum(board_w, axis=0)
+    dc_w = xp.add_up(site.board_ones, board_w)
     minus_ntu = heatsink.ntu_at_flow(terms.minus_ntu, carry.log_duty, HA_EXPONENT, xp=xp)
     ua = heatsink.ua_stream_w_per_k(terms.minus_flow_board * duty, minus_ntu, xp=xp)
     supply_loss_w = dc_w * (miners.psu_linear + miners.psu_per_w * dc_w)
@@ -541,7 +546,7 @@ def sub_step(
     chip_source, sink_source = heatsink.sink_source_w(carry.temp_chip_c, carry.temp_sink_c, board_w, network)
     diagonal = network.sink_diagonal + ua
     share = ua / diagonal
-    heat_w = share * xp.sum(sink_source * miners.board_present if site.padded else sink_source, axis=0)
+    heat_w = share * xp.add_up(site.board_ones, sink_source * miners.board_present if site.padded else sink_source)
     temp_hot_c, temp_intake_c, temp_wall_c = room.solve_air(
         air,
         xp.dot(heat_w + bypass_w, site.weights),
@@ -677,7 +682,7 @@ def transition(
     )
     outcome = Outcome(
         power_w=power_w,
-        hashrate_ths=xp.take(site.hashrate_ths, entry) * xp.sum(active, axis=0),
+        hashrate_ths=xp.take(site.hashrate_ths, entry) * xp.add_up(site.step_ones, active),
         hashing=hashing[-1] * alive,
         temp_board_c=carry.temp_board_c,
         temp_chip_max_c=xp.maximum(chip_start_c, xp.max(chips_c, axis=0)),
@@ -687,7 +692,7 @@ def transition(
         power_site_w=power_miners_w + cooling_w,
         temp_intake_c=air.fresh_c + air.recirculation * carry.temp_hot_c,
         temp_hot_c=carry.temp_hot_c,
-        wear_usd=xp.dot(xp.sum(ageing, axis=0), site.wear_weights),
+        wear_usd=xp.dot(xp.add_up(site.step_ones, ageing), site.wear_weights),
         restart_usd=restart_usd * wearing.scale,
         stopped=stopped,
         stops=stops,
