@@ -168,14 +168,14 @@ class PreparedSite:
         log_duty_run, log_duty_boot: logarithms of the lowest duty while started over that of a standing miner, and
             while booting over that while hashing, (B, M).
         minus_flow_board, minus_ntu_ref, sink_diagonal_sum: products of the constants, (B, M).
-        slope_weights, wear_weights, failed_weights: count times sink diagonal (W/K), cost of ageing over a sub-step and
-            cost of a failed restart (USD), (M,).
+        slope_weights, wear_weights, failed_weights, stop_weights: count times sink diagonal (W/K), cost of ageing over
+            a sub-step, of a failed restart and of a stop of reference depth (USD, scaled), (M,).
         structure: see :class:`minesim.physics.room.StructureShares`.
         fan_integral_per_k, fan_proportional_per_k: gains of the fan loop for this sub-step.
         board_target_c, board_trip_c: the firmware's set points as board temperatures.
         vent_ratio: see :class:`RoomParams`.
-        half: one half.
         one, zero: ones and zeros, (B, M).
+        none: zeros, (B,).
         board_ones, step_ones: ones to add up boards and sub-steps with, (K,) and (S,).
         clock: see :func:`minesim.physics.firmware.step_clock`.
         looks: whether looking at values on the host is cheap.
@@ -207,15 +207,16 @@ class PreparedSite:
     slope_weights: Array
     wear_weights: Array
     failed_weights: Array
+    stop_weights: Array
     structure: room.StructureShares
     fan_integral_per_k: Array
     fan_proportional_per_k: Array
     board_target_c: Array
     board_trip_c: Array
     vent_ratio: Array
-    half: Array
     one: Array
     zero: Array
+    none: Array
     board_ones: Array
     step_ones: Array
     clock: firmware.StepClock
@@ -303,7 +304,8 @@ def prepare(params: SiteParams, num_envs: int | None, dt_s: float, like: Array) 
         sink_diagonal_sum=sink_diagonal_sum,
         slope_weights=curves.count * sink_diagonal_sum.reshape(-1, cohorts)[0],
         wear_weights=curves.count * flat["wear_usd_per_h"] * (wearing.scale * sub_dt_s / SECONDS_PER_HOUR),
-        failed_weights=curves.count * flat["failed_restart_usd"],
+        failed_weights=curves.count * flat["failed_restart_usd"] * wearing.scale,
+        stop_weights=curves.count * flat["stop_usd"] * wearing.scale,
         structure=room.StructureShares(
             *map(
                 site_constant,
@@ -315,9 +317,9 @@ def prepare(params: SiteParams, num_envs: int | None, dt_s: float, like: Array) 
         board_target_c=constant(fw.fan_target_c - fw.chip_offset_k),
         board_trip_c=constant(fw.temp_trip_c - fw.chip_offset_k),
         vent_ratio=site_constant(params.room.vent_ratio),
-        half=constant(0.5),
         one=xp.ones_like(present),
         zero=xp.zeros_like(present),
+        none=xp.zeros_like(present)[..., 0],
         board_ones=constant(np.ones(boards)),
         step_ones=constant(np.ones(params.sub_steps)),
         clock=firmware.step_clock(
@@ -336,7 +338,7 @@ class SiteState:
         firmware: memory of the miners' firmware, (B, M) each.
         temp_chip_c, temp_sink_c: board nodes, degC, (K, B, M).
         log_duty: logarithm of the miners' fan duty, (B, M).
-        air_rise_k: outlet minus intake air of the last sub-step, K, (B, M).
+        temp_board_c: hottest board on its outlet side, degC, (B, M).
         share_up: share of a cohort that is not waiting for repair, (B, M).
         temp_wall_c: structure, degC, (B,).
         silicon_leak: leakage of each board relative to its model, drawn at reset, (K, B, M).
@@ -347,7 +349,7 @@ class SiteState:
     temp_chip_c: Array
     temp_sink_c: Array
     log_duty: Array
-    air_rise_k: Array
+    temp_board_c: Array
     share_up: Array
     temp_wall_c: Array
     silicon_leak: Array
@@ -404,7 +406,7 @@ class HeatRecord(NamedTuple):
 
     Attributes:
         before, after: states at the start and at the end.
-        temps_hot_c, temps_wall_c: hot air and structure in each sub-step, degC, (B,) each.
+        course: the sub-steps.
         air: terms of the room.
         temp_amb_c: outdoor air, degC, (B,).
         full_w_per_k: capacity rate of all miners at full speed, (B,).
@@ -413,8 +415,7 @@ class HeatRecord(NamedTuple):
 
     before: SiteState
     after: SiteState
-    temps_hot_c: list[Array]
-    temps_wall_c: list[Array]
+    course: list[SubStep]
     air: room.RoomTerms
     temp_amb_c: Array
     full_w_per_k: Array
@@ -425,8 +426,8 @@ class HeatRecord(NamedTuple):
         room_spec, dt = self.site.params.room, self.site.sub_dt_s
         envelope_w_per_k = room_spec.envelope_share * self.full_w_per_k
         steps = self.site.params.sub_steps
-        vented_w = self.air.vent_w_per_k * (sum(self.temps_hot_c) - steps * self.air.temp_supply_c)
-        return (vented_w + envelope_w_per_k * (sum(self.temps_wall_c) - steps * self.temp_amb_c)) * dt
+        vented_w = self.air.vent_w_per_k * (sum(part.temp_hot_c for part in self.course) - steps * self.air.temp_supply_c)
+        return (vented_w + envelope_w_per_k * (sum(part.temp_wall_c for part in self.course) - steps * self.temp_amb_c)) * dt
 
     def stored_j(self) -> Array:
         """Heat that boards and structure took up, J, (B,)."""
@@ -493,8 +494,8 @@ class Outcome(NamedTuple):
 class SubStep(NamedTuple):
     """What sub-steps hand on: nodes (K, B, M), cohorts (B, M), sites (B,).
 
-    ``alive`` is 1 until a miner trips, None while none is to be watched; ``half_rise_k`` is half of the outlet's rise
-    over the intake; ``temp_board_c`` is the hottest board's outlet side; powers are sums over the sub-steps so far.
+    ``alive`` is 1 until a miner trips, None while none is to be watched; ``temp_board_c`` is the hottest board's outlet
+    side; powers are sums over the sub-steps so far.
     """
 
     temp_chip_c: Array
@@ -502,20 +503,10 @@ class SubStep(NamedTuple):
     temp_wall_c: Array
     temp_hot_c: Array
     temp_board_c: Array
-    half_rise_k: Array
     log_duty: Array
     duty: Array
     alive: Array | None
     power_sum_w: Array
-
-
-class SubStepDrive(NamedTuple):
-    """What the firmware does in a sub-step, leakage at 0 degC and switching power of a board and constant power of a
-    miner: (K, B, M) where laid out per board, else (B, M)."""
-
-    leak_w: Array
-    dyn_w: Array
-    constant_w: Array
 
 
 class SubStepTerms(NamedTuple):
@@ -530,19 +521,35 @@ class SubStepTerms(NamedTuple):
 
 
 def sub_step(
-    carry: SubStep, drive: SubStepDrive, terms: SubStepTerms, air: room.RoomTerms, site: PreparedSite
+    carry: SubStep,
+    leak_w: Array,
+    dyn_w: Array,
+    constant_w: Array,
+    terms: SubStepTerms,
+    air: room.RoomTerms,
+    site: PreparedSite,
 ) -> SubStep:
-    """Integrate one sub-step: leakage at the old temperature, everything else implicit in the new ones."""
+    """Integrate one sub-step: leakage at the old temperature, everything else implicit in the new ones.
+
+    Args:
+        carry: at its start.
+        leak_w, dyn_w: leakage at 0 degC and switching power of a board, W, (K, B, M) where laid out per board, else
+            (B, M).
+        constant_w: what else a miner draws without its fans, W, (B, M).
+        terms: of the control step.
+        air: terms of the room.
+        site: constants.
+    """
     xp, miners, network, duty = site.xp, site.miners, site.network, carry.duty
     growth = asic.leakage_growth_from_0c(carry.temp_chip_c, miners.beta_per_k, xp=xp)
-    board_w = drive.leak_w * growth + drive.dyn_w
+    board_w = leak_w * growth + dyn_w
     if carry.alive is not None:
         board_w = board_w * carry.alive
     dc_w = xp.add_up(site.board_ones, board_w)
     minus_ntu = heatsink.ntu_at_flow(terms.minus_ntu, carry.log_duty, HA_EXPONENT, xp=xp)
     ua = heatsink.ua_stream_w_per_k(terms.minus_flow_board * duty, minus_ntu, xp=xp)
     supply_loss_w = dc_w * (miners.psu_linear + miners.psu_per_w * dc_w)
-    bypass_w = drive.constant_w + supply_loss_w + fan.fan_power_w(duty, miners.fan_max_w)
+    bypass_w = constant_w + supply_loss_w + fan.fan_power_w(duty, miners.fan_max_w)
     chip_source, sink_source = heatsink.sink_source_w(carry.temp_chip_c, carry.temp_sink_c, board_w, network)
     diagonal = network.sink_diagonal + ua
     share = ua / diagonal
@@ -574,7 +581,6 @@ def sub_step(
         temp_wall_c,
         temp_hot_c,
         temp_board_c,
-        half_rise_k,
         log_duty,
         xp.exp(log_duty),
         None if carry.alive is None else carry.alive * xp.below(temp_board_c, site.board_trip_c),
@@ -601,7 +607,7 @@ def transition(
     fw, wearing = params.firmware, params.wear
 
     # --- firmware: what runs in each sub-step
-    board_start_c = xp.max(state.temp_sink_c, axis=0) + site.half * state.air_rise_k
+    board_start_c = state.temp_board_c
     chip_start_c = board_start_c + fw.chip_offset_k
     fw_state, started, stopped = firmware.accept(state.firmware, command, chip_start_c, board_start_c, fw, xp=xp)
     hashing, throttle = firmware.profile_of(fw_state, command.throttle, site.clock, fw, xp=xp)
@@ -636,7 +642,6 @@ def transition(
         state.temp_wall_c,
         exog.temp_amb_c,
         board_start_c,
-        site.zero,
         log_duty,
         duty,
         None,
@@ -647,18 +652,19 @@ def transition(
         dyn_board_w = dyn_board_w * site.per_board
         if site.padded:
             leak_w = leak_w * site.per_board
-    drives = [SubStepDrive(*parts) for parts in zip(leak_w, dyn_board_w, constant_w, strict=True)]
-    alive = site.one
+    drives = list(zip(leak_w, dyn_board_w, constant_w, strict=True))
     # Trips are rare: where looking is cheap, a course without them comes first, and is taken if it shows none.
     course = _integrate(carry, drives, terms, air, site) if site.looks else []
     boards_c = xp.stack([c.temp_board_c for c in course], 0) if course else site.one
-    if not site.looks or xp.maybe_any(boards_c >= site.board_trip_c):
-        course = _integrate(carry._replace(alive=alive), drives, terms, air, site)
+    if not site.looks or xp.may_reach(boards_c, fw.temp_trip_c - fw.chip_offset_k):
+        course = _integrate(carry._replace(alive=site.one), drives, terms, air, site)
         boards_c = xp.stack([c.temp_board_c for c in course], 0)
         # A miner hashes in a sub-step unless it tripped in an earlier one.
-        active = active * xp.stack([alive, *(c.alive for c in course[:-1])], 0)
-        alive = course[-1].alive
+        active = active * xp.stack([site.one, *(c.alive for c in course[:-1])], 0)
     carry = course[-1]
+    alive, hashing_last, tripped = carry.alive, hashing[-1], site.none
+    if alive is not None:
+        hashing_last, tripped = hashing_last * alive, xp.dot(running - running * alive, site.weights)
     chips_c = boards_c + fw.chip_offset_k
     power_w = carry.power_sum_w * (1.0 / params.sub_steps)
     power_miners_w = xp.dot(power_w, site.weights)
@@ -667,14 +673,13 @@ def transition(
     restart_usd = failed_usd
     if xp.maybe_any(stops):
         depth_k = xp.maximum(chip_start_c - xp.column(exog.temp_amb_c), 0.0)
-        stop_usd = miners.stop_usd * stopped * wear.cycling_damage(depth_k, xp=xp)
-        restart_usd = restart_usd + xp.dot(stop_usd, site.weights)
+        restart_usd = restart_usd + xp.dot(stopped * wear.cycling_damage(depth_k, xp=xp), site.stop_weights)
     new = SiteState(
         firmware=firmware.advance(fw_state, command.throttle, alive, site.dt_s, fw, xp=xp),
         temp_chip_c=carry.temp_chip_c,
         temp_sink_c=carry.temp_sink_c,
         log_duty=carry.log_duty,
-        air_rise_k=carry.half_rise_k + carry.half_rise_k,
+        temp_board_c=carry.temp_board_c,
         share_up=share_up,
         temp_wall_c=carry.temp_wall_c,
         silicon_leak=state.silicon_leak,
@@ -683,7 +688,7 @@ def transition(
     outcome = Outcome(
         power_w=power_w,
         hashrate_ths=xp.take(site.hashrate_ths, entry) * xp.add_up(site.step_ones, active),
-        hashing=hashing[-1] * alive,
+        hashing=hashing_last,
         temp_board_c=carry.temp_board_c,
         temp_chip_max_c=xp.maximum(chip_start_c, xp.max(chips_c, axis=0)),
         fan_duty=carry.duty,
@@ -693,15 +698,14 @@ def transition(
         temp_intake_c=air.fresh_c + air.recirculation * carry.temp_hot_c,
         temp_hot_c=carry.temp_hot_c,
         wear_usd=xp.dot(xp.add_up(site.step_ones, ageing), site.wear_weights),
-        restart_usd=restart_usd * wearing.scale,
+        restart_usd=restart_usd,
         stopped=stopped,
         stops=stops,
-        tripped=xp.dot(running - running * alive, site.weights),
+        tripped=tripped,
         heat=HeatRecord(
             before=state,
             after=new,
-            temps_hot_c=[c.temp_hot_c for c in course],
-            temps_wall_c=[c.temp_wall_c for c in course],
+            course=course,
             air=air,
             temp_amb_c=exog.temp_amb_c,
             full_w_per_k=weather.full_w_per_k,
@@ -717,7 +721,7 @@ def _restarts(
     """Share of each cohort that is up after this step's starts, (B, M), and the cost of failures, USD, (B,)."""
     spec, count = site.params.wear, site.count
     if not spec.sample_failures and not xp.maybe_any(started):
-        return state.share_up, site.zero[..., 0]
+        return state.share_up, site.none
     chance = started * wear.restart_failure_probability(
         temp_board_c, spec.restart_failure_base, spec.restart_cold_scale_k, 40.0, xp=xp
     )
@@ -728,12 +732,12 @@ def _restarts(
     failed = xp.minimum(failed, count * state.share_up)
     repaired = (1.0 - state.share_up) * (1.0 - math.exp(-site.dt_s / (spec.repair_days * 86400.0)))
     share_up = xp.clip(state.share_up + repaired - failed / count, 0.0, 1.0)
-    return share_up, xp.sum(failed * site.miners.failed_restart_usd, axis=-1)
+    return share_up, xp.dot(failed / count, site.failed_weights)
 
 
 def _integrate(
     carry: SubStep,
-    drives: list[SubStepDrive],
+    drives: list[tuple[Array, Array, Array]],
     terms: SubStepTerms,
     air: room.RoomTerms,
     site: PreparedSite,
@@ -741,7 +745,7 @@ def _integrate(
     """All sub-steps of a control step, in order."""
     course: list[SubStep] = []
     for drive in drives:
-        carry = sub_step(carry, drive, terms, air, site)
+        carry = sub_step(carry, *drive, terms, air, site)
         course.append(carry)
     return course
 
@@ -868,7 +872,7 @@ def initial_state(
         temp_chip_c=chip,
         temp_sink_c=sink,
         log_duty=one * (math.log(0.6) * (1.0 - liquid) if running > 0.0 else LOG_DUTY_OFF),
-        air_rise_k=0.0 * one,
+        temp_board_c=xp.max(sink, axis=0),
         share_up=one,
         temp_wall_c=temp_amb_c + (10.0 if running > 0.0 else 0.0),
         silicon_leak=silicon_leak,
