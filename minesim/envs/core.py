@@ -291,8 +291,9 @@ def advance(
     state, outcome = transition(carry.state, command, exog, site)
     telemetry = measure(state, outcome, inputs.noise, fixed.age_s, world.params.firmware.chip_offset_k, xp=xp)
     if world.difficulty.fault_rate > 0.0:
-        fault = xp.below(inputs.u[..., 2 * cohorts :], world.difficulty.fault_rate)
-        if xp.maybe_any(fault):
+        u_fault = inputs.u[..., 2 * cohorts :]
+        if xp.may_fall_to(u_fault, world.difficulty.fault_rate):
+            fault = xp.below(u_fault, world.difficulty.fault_rate)
             telemetry = observe.without_answer(telemetry, carry.telemetry, fault, xp=xp)
 
     # --- money
@@ -390,7 +391,7 @@ class SiteCore:
         )
         if compiled:
             # Cached before the step is traced: a compiler does not look into caches.
-            _ = self.curves.index_order
+            _ = self.curves.index_order, self.curves.terms
         self._compiled = compiled
         self._advance = compilation.compiled(advance) if compiled else advance
         self._uniform = compilation.compiled(noise.uniform) if compiled else noise.uniform
