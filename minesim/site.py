@@ -173,6 +173,8 @@ class PreparedSite:
         structure: see :class:`minesim.physics.room.StructureShares`.
         fan_integral_per_k, fan_proportional_per_k: gains of the fan loop for this sub-step.
         board_target_c, board_trip_c: the firmware's set points as board temperatures.
+        chip_offset_k, step_share: what the firmware adds to the board's temperature, and a sub-step's share of the step.
+        off_w, log_duty_off: power and logarithm of the duty of a standing miner, (B, M).
         vent_ratio: see :class:`RoomParams`.
         one, zero: ones and zeros, (B, M).
         none: zeros, (B,).
@@ -213,6 +215,10 @@ class PreparedSite:
     fan_proportional_per_k: Array
     board_target_c: Array
     board_trip_c: Array
+    chip_offset_k: Array
+    step_share: Array
+    off_w: Array
+    log_duty_off: Array
     vent_ratio: Array
     one: Array
     zero: Array
@@ -316,6 +322,10 @@ def prepare(params: SiteParams, num_envs: int | None, dt_s: float, like: Array) 
         fan_proportional_per_k=constant(fw.fan_proportional_per_k),
         board_target_c=constant(fw.fan_target_c - fw.chip_offset_k),
         board_trip_c=constant(fw.temp_trip_c - fw.chip_offset_k),
+        chip_offset_k=constant(fw.chip_offset_k),
+        step_share=constant(1.0 / params.sub_steps),
+        off_w=params.off_w * xp.ones_like(present),
+        log_duty_off=LOG_DUTY_OFF * xp.ones_like(present),
         vent_ratio=site_constant(params.room.vent_ratio),
         one=xp.ones_like(present),
         zero=xp.zeros_like(present),
@@ -608,7 +618,7 @@ def transition(
 
     # --- firmware: what runs in each sub-step
     board_start_c = state.temp_board_c
-    chip_start_c = board_start_c + fw.chip_offset_k
+    chip_start_c = board_start_c + site.chip_offset_k
     fw_state, started, stopped = firmware.accept(state.firmware, command, chip_start_c, board_start_c, fw, xp=xp)
     hashing, throttle = firmware.profile_of(fw_state, command.throttle, site.clock, fw, xp=xp)
     share_up, failed_usd = _restarts(state, started, board_start_c, exog, site, xp=xp)
@@ -623,13 +633,13 @@ def transition(
     entry = site.offset + xp.index(firmware.effective_preset(fw_state))
     dyn_w = active * xp.take(site.dyn_w, entry)
     leak_full_w = state.silicon_leak * xp.take(site.leak_w, entry)
-    constant_w = params.off_w + running * site.standing_w + rail * site.hashing_w
+    constant_w = (site.off_w + running * site.standing_w) + rail * site.hashing_w
 
     # --- thermal: flows and the room
     weather = exog.terms if exog.terms is not None else weather_of_site(exog, site)
-    booting = xp.above(fw_state.wait_s, 0.0)
-    duty_low = LOG_DUTY_OFF + running * (site.log_duty_run + booting * site.log_duty_boot)
-    duty_high = LOG_DUTY_OFF - LOG_DUTY_OFF * running
+    booting = xp.above(fw_state.wait_s, site.zero)
+    duty_low = site.log_duty_off + running * (site.log_duty_run + booting * site.log_duty_boot)
+    duty_high = site.log_duty_off - site.log_duty_off * running
     terms = SubStepTerms(weather.flow_twice, weather.minus_flow_board, weather.minus_ntu, duty_low, duty_high)
     log_duty = xp.minimum(xp.maximum(state.log_duty, duty_low), duty_high)
     duty = xp.exp(log_duty)
@@ -652,7 +662,7 @@ def transition(
         dyn_board_w = dyn_board_w * site.per_board
         if site.padded:
             leak_w = leak_w * site.per_board
-    drives = list(zip(leak_w, dyn_board_w, constant_w, strict=True))
+    drives = (leak_w, dyn_board_w, constant_w)
     # Trips are rare: where looking is cheap, a course without them comes first, and is taken if it shows none.
     course = _integrate(carry, drives, terms, air, site) if site.looks else []
     boards_c = xp.stack([c.temp_board_c for c in course], 0) if course else site.one
@@ -665,8 +675,8 @@ def transition(
     alive, hashing_last, tripped = carry.alive, hashing[-1], site.none
     if alive is not None:
         hashing_last, tripped = hashing_last * alive, xp.dot(running - running * alive, site.weights)
-    chips_c = boards_c + fw.chip_offset_k
-    power_w = carry.power_sum_w * (1.0 / params.sub_steps)
+    chips_c = boards_c + site.chip_offset_k
+    power_w = carry.power_sum_w * site.step_share
     power_miners_w = xp.dot(power_w, site.weights)
     ageing = rail * wear.arrhenius_factor(chips_c, wearing.temp_ref_c, wearing.activation_ev, xp=xp)
     stops = xp.dot(stopped, site.weights)
@@ -737,15 +747,16 @@ def _restarts(
 
 def _integrate(
     carry: SubStep,
-    drives: list[tuple[Array, Array, Array]],
+    drives: tuple[Array, Array, Array],
     terms: SubStepTerms,
     air: room.RoomTerms,
     site: PreparedSite,
 ) -> list[SubStep]:
     """All sub-steps of a control step, in order."""
     course: list[SubStep] = []
-    for drive in drives:
-        carry = sub_step(carry, *drive, terms, air, site)
+    leak_w, dyn_w, constant_w = drives
+    for i in range(site.params.sub_steps):
+        carry = sub_step(carry, leak_w[i], dyn_w[i], constant_w[i], terms, air, site)
         course.append(carry)
     return course
 

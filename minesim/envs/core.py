@@ -408,6 +408,10 @@ class SiteCore:
         self._phase = np.zeros(num_envs, np.int64)
         self._row_left = 0
         self._row: RowValues
+        self._weather_key = b""
+        self._exog: Exogenous
+        self._action_shape = (num_envs, world.action_size)
+        self._action_low, self._action_high = np.asarray(-1.0), np.asarray(1.0)
         self._block: Array = np.zeros((0,))
         self._noise_block: Array = self._block
         self._block_at = 0
@@ -610,14 +614,13 @@ class SiteCore:
             self._phase = self._phase + 1
             return
         rows_done, self._phase = np.divmod(self.step_count, self.world.steps_per_row)
-        self._row_left = int((self.world.steps_per_row - 1 - self._phase).min())
+        self._row_left = self.world.steps_per_row - 1 - int(self._phase.max())
         row_index = self.start_row + rows_done
-        if (row_index == self._row_index).all():
+        if row_index.tobytes() == self._row_index.tobytes():
             return
         self._row_index = row_index
         rows = self._integers(row_index)
         row = self._of_sites(self.xp.rows(self._settle, rows)).T
-        exog = Exogenous(*self._of_sites(self.xp.rows(self._weather, rows)).T, self._ages)
         column = self._columns
         self._row = RowValues(
             settled=SettlementRow(*(row[column[name]] for name in SETTLED)),
@@ -625,8 +628,21 @@ class SiteCore:
             temp_amb_c=row[column["temp_amb_c"]],
             carbon_g_per_kwh=row[column["carbon_g_per_kwh"]],
             market=self._of_sites(self.xp.rows(self._market, rows)),
-            exog=exog if self._compiled else replace(exog, terms=weather_of_site(exog, self.site)),
+            exog=self._exogenous(self._of_sites(self.xp.rows(self._weather, rows)).T),
         )
+
+    def _exogenous(self, weather: Array) -> Exogenous:
+        """Weather, (3, B) or (3,), and what the site makes of it; it often stays over many rows."""
+        exog = Exogenous(*weather, self._ages)
+        if self._compiled:
+            return exog
+        if self._lone:
+            key = weather.tobytes()
+            if key != self._weather_key:
+                self._weather_key = key
+                self._exog = replace(exog, terms=weather_of_site(exog, self.site))
+            return self._exog
+        return replace(exog, terms=weather_of_site(exog, self.site))
 
     def _edges(self) -> Edges:
         """What the phases of the present step mean; patterns come back, so the latest are kept."""
@@ -697,17 +713,17 @@ class SiteCore:
         return observation, reward, cost, info
 
     def _checked(self, action: Array) -> Array:
-        shape = (self.num_envs, self.world.action_size)
+        shape = self._action_shape
         if self.xp is NUMPY:
             action = np.asarray(action, np.float64)
             if action.shape != shape:
                 raise ActionError(explain(f"the action has shape {action.shape}", allowed=f"{shape}"))
-            # The sum is finite if every entry is, and quicker to look at.
-            if not math.isfinite(action.sum()) and not np.isfinite(action).all():
+            # The sum of squares is finite if every entry is of sane size, and quicker to look at.
+            if not math.isfinite(np.vdot(action, action)) and not np.isfinite(action).all():
                 raise ActionError(
                     explain(f"the action has {int((~np.isfinite(action)).sum())} entries that are not numbers")
                 )
-            return self.xp.clip(action, -1.0, 1.0)
+            return self.xp.clip(action, self._action_low, self._action_high)
         if tuple(action.shape) != shape:
             raise ActionError(explain(f"the action has shape {tuple(action.shape)}", allowed=f"{shape}"))
         if action.device.type == "cpu" and not bool(self.xp.isfinite(action).all()):
