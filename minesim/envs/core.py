@@ -24,6 +24,7 @@ from minesim.control.meter import MeterState, initial_meter
 from minesim.control.observe import Encoding
 from minesim.control.telemetry import Telemetry
 from minesim.envs import compilation
+from minesim.envs.snapshot import CoreSnapshot
 from minesim.errors import ActionError, ParamsError, ScenarioError, explain, nearest, pick
 from minesim.physics.firmware import FirmwareCommand
 from minesim.scenario import Scenario, TraceTable, compile_table, scenario
@@ -559,6 +560,40 @@ class SiteCore:
             temp_intake_c=amb,
         )
         return SiteCarry(state, history, meter, telemetry, site_w)
+
+    # ------------------------------------------------------------------ coming back, and branching
+
+    def snapshot(self) -> CoreSnapshot:
+        """Where every site is now; later steps and resets leave it as it is."""
+        counters = (self.seeds, self._episode, self._noise_seed, self.start_row, self.step_count)
+        return CoreSnapshot(*(counter.copy() for counter in counters), self._carry)
+
+    def restore(self, snapshot: CoreSnapshot) -> Array:
+        """Go on from a snapshot of this core or of one of an equal world.
+
+        Returns:
+            Observations, (B, n).
+
+        Raises:
+            ParamsError: the snapshot has another number of sites.
+        """
+        if snapshot.num_envs != self.num_envs:
+            raise ParamsError(
+                explain(f"a snapshot of {snapshot.num_envs} sites for a core of {self.num_envs}", allowed="as many")
+            )
+        counters = (part.copy() for part in snapshot[:-1])
+        self.seeds, self._episode, self._noise_seed, self.start_row, self.step_count = counters
+        self._carry = snapshot.carry
+        self._block_at = len(self._block)
+        self._row_index = np.full(self.num_envs, -1, np.int64)
+        self._find_rows()
+        return self.observation()
+
+    def branch(self, rows: Sequence[int] | np.ndarray) -> SiteCore:
+        """A new core whose sites go on from where the sites ``rows`` of this one are, on the same draws."""
+        other = SiteCore(self.world, len(rows), self._like, compiled=self._compiled)
+        other.restore(self.snapshot().rows(np.asarray(rows, np.int64)))
+        return other
 
     # ------------------------------------------------------------------ stepping
 
