@@ -129,8 +129,7 @@ class Run:
             suffixes=(".py", ".csv"),
         )
         self.resumed = self.computed = 0
-        cells = len(config.scenario.names) * (len(RULES) + sum(needs_tuning(name) for name in RULES))
-        self.cells_bar = progress.add_task("cells", total=cells)
+        self.cells_bar = progress.add_task("cells", total=None)
         self.steps_bar = progress.add_task("steps", total=1, visible=False)
 
     def world(self, scenario: str) -> World:
@@ -223,10 +222,17 @@ def run(config: RunConfig, console: Console) -> Path:
         worlds = {name: job.world(name) for name in config.scenario.names}
         cells: dict[tuple[str, str], xr.Dataset] = {}
         tuned: dict[str, dict[str, Any]] = {}
+        # A rule that only sells reserve is left out unless every scenario has reserves: all agents meet all scenarios.
+        names = [
+            name
+            for name, row in RULES.items()
+            if all(row.applies(world.scenario.tariff.reserve is not None) for world in worlds.values())
+        ]
+        job.progress.update(job.cells_bar, total=len(worlds) * (len(names) + sum(map(needs_tuning, names))))
         for scenario, world in worlds.items():
             knowledge = Knowledge(schema(world.cohorts), world.params.curves, world.scenario.tariff.reserve is not None)
-            tuned[scenario] = {name: job.tune(name, world, knowledge) for name in RULES}
-            for name in RULES:
+            tuned[scenario] = {name: job.tune(name, world, knowledge) for name in names}
+            for name in names:
                 result = tuned[scenario][name]
                 cells[name, scenario] = job.test(name, world, knowledge, result and result.params)
     record = {scenario: tuning_record(config, worlds[scenario], results) for scenario, results in tuned.items()}
@@ -241,7 +247,7 @@ def run(config: RunConfig, console: Console) -> Path:
     card = scorecard.scorecard(cells, attrs=attrs)
     scorecard.save(card, job.latest, BASELINE)
     write_json(job.latest / "tuned.json", record)
-    traces = {scenario: {name: cells[name, scenario].isel(traced_run=0) for name in RULES} for scenario in worlds}
+    traces = {scenario: {name: cells[name, scenario].isel(traced_run=0) for name in names} for scenario in worlds}
     traces = {
         scenario: {name: shown_run(cell) for name, cell in by_agent.items()} for scenario, by_agent in traces.items()
     }
@@ -285,7 +291,7 @@ def describe(config: RunConfig, worlds: dict[str, World], tuned: dict[str, dict[
         baseline=BASELINE,
         created=created.replace("T", " ").replace("+00:00", " UTC"),
         command="make run",
-        agents={name: row.summary for name, row in RULES.items()},
+        agents={name: RULES[name].summary for name in tuned[next(iter(worlds))]},
         parameters={
             scenario: {name: parameter_text(name, result) for name, result in results.items()}
             for scenario, results in tuned.items()
