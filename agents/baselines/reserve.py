@@ -14,7 +14,7 @@ CALLED_ABOVE = 0.5
 NO_OFFER_BELOW = 1e-3
 """An offer below this share of rated power counts as none."""
 START_AHEAD_H = 0.5
-"""A stopped site starts this long before an hour that it wants to sell: starting and ramping take about half an hour."""
+"""A stopped site starts this long before an hour that it wants to sell; starting and ramping take about as long."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class ReserveOffering(PeakAvoiding):
         energy price + peak price - worth of holding < break-even.
 
     The worth of holding is ``share x reserve price`` when an hour opens and the offer is still free, ``share x (1 +
-    penalty factor) x reserve price`` while an offer stands, and nothing in an hour without one. In the last half of such an
-    hour a stopped site looks at the coming hour instead, because only present load can be offered. The offer covers
-    what is expected to run: not the cohorts that would stop for the price or for a peak that is near.
+    penalty factor) x reserve price`` while an offer stands, and nothing in an hour without one. In the last half of
+    such an hour a stopped site looks at the coming hour instead, because only present load can be offered. The offer
+    covers what is expected to run: not the cohorts that would stop for the price or for a peak that is near.
 
     When called, the cohorts that earn least stop until the load is below the baseline by the offer.
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from agents.baselines import Knowledge
-from minesim.control.actuate import FleetCurves
 from minesim.control import observe as observing
+from minesim.control.actuate import FleetCurves
 from minesim.control.channels import ObservationSchema
 
 COHORTS = 2

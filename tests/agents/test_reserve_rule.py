@@ -1,4 +1,4 @@
-"""The rule that sells reserve, on hand-made observations: break-even is 100 USD/MWh (new, 30 kW) and 60 (old, 10 kW)."""
+"""The rule that sells reserve, by hand: break-even is 100 USD/MWh (new, 30 kW) and 60 (old, 10 kW)."""
 
 from __future__ import annotations
 
