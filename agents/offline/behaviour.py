@@ -1,4 +1,4 @@
-"""Who acts in a data set: a rule or a learned policy, plain or with noise that is drawn from the episode's seed alone."""
+"""Who acts in a data set: a rule or a learned policy, plain or with noise drawn from the episode's seed alone."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ class PriceBlocks:
         self.actions = ShadowPrice(knowledge_of(world), PRICE_MAX_USD_PER_MWH, per_cohort=False)
         self.block = _whole(BLOCK_MIN, world)
         self.text = (
-            f"in {share:g} of blocks of {BLOCK_MIN:g} min the best presets at the energy price plus a random adder within "
-            f"{PRICE_MAX_USD_PER_MWH:g} USD/MWh (uniform on a symmetric log scale) and a random reserve offer"
+            f"in {share:g} of blocks of {BLOCK_MIN:g} min the best presets at the energy price plus a random adder "
+            f"within {PRICE_MAX_USD_PER_MWH:g} USD/MWh (uniform on a symmetric log scale) and a random reserve offer"
         )
 
     def draw(self, rng: np.random.Generator, steps: int) -> Floats:
