@@ -9,6 +9,7 @@ from agents.baselines.base import Knowledge, earnings_usd_per_mwh, local_hour
 from agents.baselines.myopic import PeakAvoiding, PeakAvoidingParams, best_levels, load_frac
 from minesim.arrays import Array, Namespace
 from minesim.control.actuate import FleetCurves
+from minesim.control.channels import ObservationSchema
 
 CALLED_ABOVE = 0.5
 NO_OFFER_BELOW = 1e-3
@@ -39,8 +40,8 @@ class ReserveOfferingParams(PeakAvoidingParams):
     unheld_penalty_factor: float = 1.0
 
 
-class _Memory(NamedTuple):
-    """What the rule remembers, (..., 1) each.
+class ReserveMemory(NamedTuple):
+    """What a seller of reserve remembers, (..., 1) each.
 
     Attributes:
         hour: local clock hour of the last step.
@@ -78,21 +79,17 @@ class ReserveOffering(PeakAvoiding):
 
     def __init__(self, knowledge: Knowledge, params: ReserveOfferingParams | None = None) -> None:
         super().__init__(knowledge, params or ReserveOfferingParams())
-        self._memory: _Memory | None = None
+        self._memory: ReserveMemory | None = None
 
     def reset(self, done: Array | None = None) -> None:
         """Forget prices, baselines and calls, for the rows where ``done`` is true (all when None)."""
         super().reset(done)
-        if done is None or self._memory is None:
-            self._memory = None
-        else:
-            finished = done[..., None] * 1.0
-            self._memory = self._memory._replace(hour=self._memory.hour * (1.0 - finished) - finished)
+        self._memory = None if done is None or self._memory is None else forget(self._memory, done)
 
     def levels(self, observation: Array, fleet: FleetCurves, *, xp: Namespace) -> Array:
         """Best level with the worth of holding in the price; less when called."""
         read = self.knowledge.schema.read
-        memory = self._memory = self._remember(observation, xp=xp)
+        memory = self._memory = remember(self._memory, observation, self.knowledge.schema, xp=xp)
         price, worth = self._price_and_worth(observation, memory, xp=xp)
         level = self._levels_at(price - worth, observation, fleet, xp=xp)
         level = self._shave(level, worth, observation, fleet, xp=xp)
@@ -115,26 +112,7 @@ class ReserveOffering(PeakAvoiding):
         worth_it = memory.price_now >= self.params.price_min_usd_per_mw_h
         return xp.where(worth_it, share, xp.zeros_like(share))
 
-    def _remember(self, observation: Array, *, xp: Namespace) -> _Memory:
-        """Memory with the present observation: at the turn of the hour the price of the next becomes that of this."""
-        read = self.knowledge.schema.read
-        seen = read(observation, "reserve_price_usd_per_mw_h")
-        power = read(observation, "site_power_frac")
-        hour = xp.floor(local_hour(self.knowledge.schema, observation, xp=xp))
-        called = read(observation, "reserve_call") > CALLED_ABOVE
-        old = self._memory
-        if old is None or old.hour.shape != hour.shape:
-            return _Memory(hour, seen, seen, power, xp.ones_like(hour))
-        fresh, turned = old.hour < 0.0, old.hour != hour
-        return _Memory(
-            hour=hour,
-            price_now=xp.where(fresh, seen, xp.where(turned, old.price_next, old.price_now)),
-            price_next=seen,
-            baseline_frac=xp.where(called & ~fresh, old.baseline_frac, power),
-            opens=xp.where(turned, xp.ones_like(hour), xp.zeros_like(hour)),
-        )
-
-    def _price_and_worth(self, observation: Array, memory: _Memory, *, xp: Namespace) -> tuple[Array, Array]:
+    def _price_and_worth(self, observation: Array, memory: ReserveMemory, *, xp: Namespace) -> tuple[Array, Array]:
         """Energy price to decide by and what a MWh of load is worth as reserve, USD/MWh, (..., 1) each."""
         params, read = self.params, self.knowledge.schema.read
         price = read(observation, "price_last_usd_per_mwh")
@@ -156,6 +134,39 @@ class ReserveOffering(PeakAvoiding):
             xp.where(stands, (1.0 + params.unheld_penalty_factor) * now_usd, xp.where(late, next_usd, none)),
         )
         return xp.where(late & ~called, coming, price), xp.where(called, none, worth)
+
+
+def remember(
+    old: ReserveMemory | None, observation: Array, schema: ObservationSchema, *, xp: Namespace
+) -> ReserveMemory:
+    """Memory with the present observation: at the turn of the hour the price of the next becomes that of this.
+
+    Args:
+        old: memory of the step before, None at the first; rows with a negative hour begin anew.
+        observation: (..., n).
+        schema: its channels.
+        xp: namespace of the arrays.
+    """
+    seen = schema.read(observation, "reserve_price_usd_per_mw_h")
+    power = schema.read(observation, "site_power_frac")
+    hour = xp.floor(local_hour(schema, observation, xp=xp))
+    called = schema.read(observation, "reserve_call") > CALLED_ABOVE
+    if old is None or old.hour.shape != hour.shape:
+        return ReserveMemory(hour, seen, seen, power, xp.ones_like(hour))
+    fresh, turned = old.hour < 0.0, old.hour != hour
+    return ReserveMemory(
+        hour=hour,
+        price_now=xp.where(fresh, seen, xp.where(turned, old.price_next, old.price_now)),
+        price_next=seen,
+        baseline_frac=xp.where(called & ~fresh, old.baseline_frac, power),
+        opens=xp.where(turned, xp.ones_like(hour), xp.zeros_like(hour)),
+    )
+
+
+def forget(memory: ReserveMemory, done: Array) -> ReserveMemory:
+    """Memory that begins anew in the rows where ``done`` is true, (...)."""
+    finished = done[..., None] * 1.0
+    return memory._replace(hour=memory.hour * (1.0 - finished) - finished)
 
 
 def within_power(
