@@ -55,7 +55,7 @@ def settings(steps: int = 6 * ITERATION, seed: int = 0, **agent: Any) -> TrainSe
 
 
 def weights(training: Training) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in training.model.policy.state_dict().items()}
+    return {name: value.clone() for name, value in training.network.state_dict().items()}
 
 
 def assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
