@@ -491,19 +491,17 @@ class SiteCore:
                 raise ParamsError(explain(f"reset option {name!r} is unknown", fix=nearest(str(name), known)))
         every = mask is None
         chosen = np.ones(self.num_envs, bool) if mask is None else np.asarray(mask, bool)
-        drawn = [self._draw(b, options) if chosen[b] else None for b in range(self.num_envs)]
-        for b, draw in enumerate(drawn):
-            if draw is not None:
-                self.start_row[b], self._noise_seed[b] = draw.start_row, draw.noise_seed
-                self.step_count[b] = 0
-                self._episode[b] += 1
+        drawn = {int(b): self._draw(int(b), options) for b in np.flatnonzero(chosen)}
+        for b, draw in drawn.items():
+            self.start_row[b], self._noise_seed[b] = draw.start_row, draw.noise_seed
+            self.step_count[b] = 0
+            self._episode[b] += 1
         self._block_at = len(self._block)
         self._find_rows()
         shape = self.world.params.miners.board_present.shape
         leak, bias = np.ones((shape[0], self.num_envs, shape[1])), np.zeros((self.num_envs, shape[1]))
-        for b, draw in enumerate(drawn):
-            if draw is not None:
-                leak[:, b], bias[b] = draw.silicon_leak, draw.power_bias
+        for b, draw in drawn.items():
+            leak[:, b], bias[b] = draw.silicon_leak, draw.power_bias
         fresh = self._fresh(self._state_array(leak), self._state_array(bias), options)
         self._carry = fresh if every else SiteCarry(*state_where(self.flags(chosen), fresh, self._carry))
         return self.observation()
