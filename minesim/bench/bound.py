@@ -18,7 +18,7 @@ import xarray as xr
 from minesim.bench.bound_market import MarketRows, expected_rows, forecasts, market_rows
 from minesim.bench.bound_points import point_menu
 from minesim.bench.bound_site import RunSite, run_site
-from minesim.bench.bound_solve import TERMS, settle_plan, solve
+from minesim.bench.bound_solve import TERMS, settle_plan, solve, worth_offering
 from minesim.bench.rollout import run_seed
 from minesim.envs.core import World, draw_episode
 from minesim.errors import ParamsError, explain, nearest
@@ -107,9 +107,12 @@ def informed(
         expected = [
             expected_rows(market, known, row) for market, row in zip(batch.markets, batch.start_rows, strict=True)
         ]
-        plans = solve(batch.sites, expected, batch.scales, batch.running)
-        for site, market, solution in zip(batch.sites, batch.markets, plans, strict=True):
-            found.append(settle_plan(solution.plan, site, market))
+        offers = [
+            worth_offering(site, market, known.call_chance) for site, market in zip(batch.sites, expected, strict=True)
+        ]
+        plans = solve(batch.sites, expected, batch.scales, batch.running, offers=offers)
+        for site, market, solution, own in zip(batch.sites, batch.markets, plans, offers, strict=True):
+            found.append(settle_plan(solution.plan, site, market, own))
         if on_run is not None:
             on_run(len(found))
     values = np.stack([profit for _, profit in found])

@@ -31,12 +31,14 @@ class ReserveGroup:
 
     Attributes:
         fixed_row: row at whose start the offer was made; the load before it limits the offer.
-        before_call: the last row before the first of the calls.
+        held_rows: rows from then to the first call in which an offer that is not held is penalised.
+        before_call: the last row before the first of the calls; its load is what they are measured against.
         paid_rows: called rows.
         due_rows: those among them in which the whole offer must have been shed from the first minute on.
     """
 
     fixed_row: int
+    held_rows: Ints
     before_call: int
     paid_rows: Ints
     due_rows: Ints
@@ -54,6 +56,8 @@ class MarketRows:
         demand_usd_per_kw: demand rate, 0 where the row does not close inside the horizon.
         month: number of the billing month.
         carried_kw: month's peak carried in.
+        load_before_kw: site power that an offer in the first row refers to.
+        steps_per_row: control steps in a row.
         reserve_usd_per_kwh: reserve price of rows in which an offer can stand, 0 in the others.
         called: whether reserve is called.
         groups: called rows by offer.
@@ -67,6 +71,8 @@ class MarketRows:
     demand_usd_per_kw: Floats
     month: Ints
     carried_kw: float
+    load_before_kw: float
+    steps_per_row: int
     reserve_usd_per_kwh: Floats
     called: Flags
     groups: tuple[ReserveGroup, ...]
@@ -120,6 +126,8 @@ def market_rows(world: World, start_row: int, options: dict[str, Any]) -> Market
         demand_usd_per_kw=np.where(done == steps, column("demand_rate_usd_per_kw"), 0.0),
         month=column("billing_month").astype(np.int64),
         carried_kw=carried_kw,
+        load_before_kw=rated_kw * running,
+        steps_per_row=steps,
         reserve_usd_per_kwh=np.where(standing & (product is not None), price, 0.0),
         called=called,
         groups=groups,
@@ -142,7 +150,8 @@ def _standing_offers(
         return standing, ()
     by_offer: dict[int, list[int]] = {}
     due: dict[int, list[int]] = {}
-    fixed, since_s = -1, 0.0
+    fixed, since_s, recalled_s = -1, 0.0, np.inf
+    in_grace = np.zeros(len(called), bool)
     for t, is_called in enumerate(called):
         if hour_opens[t] and not is_called:
             fixed = t
@@ -151,9 +160,17 @@ def _standing_offers(
             by_offer.setdefault(fixed, []).append(t)
             if since_s >= product.response_min * 60.0:
                 due.setdefault(fixed, []).append(t)
+        in_grace[t] = recalled_s < product.restore_min * 60.0
         since_s = since_s + row_s if is_called else 0.0
+        recalled_s = 0.0 if is_called else recalled_s + row_s
     groups = tuple(
-        ReserveGroup(at, paid[0] - 1, np.array(paid), np.array(due.get(at, []), np.int64))
+        ReserveGroup(
+            fixed_row=at,
+            held_rows=np.array([t for t in range(at, paid[0]) if not in_grace[t]], np.int64),
+            before_call=paid[0] - 1,
+            paid_rows=np.array(paid),
+            due_rows=np.array(due.get(at, []), np.int64),
+        )
         for at, paid in by_offer.items()
     )
     return standing, groups
@@ -167,7 +184,7 @@ class Forecasts:
         energy_usd_per_kwh: the price where it is known, else a forecast fitted on training rows.
         revenue_usd_per_ths_h: at the newest known coin price, difficulty and fees.
         charge_usd_per_kw: predicted probability of a charged peak times its charge.
-        call_chance: chance that an hour of reserve is called, by the training rows.
+        call_chance: share of rows with a call, by the training rows.
     """
 
     energy_usd_per_kwh: Floats
@@ -200,13 +217,11 @@ def forecasts(world: World) -> Forecasts:
         inputs = np.stack([np.ones(table.size), *(seen(name) for name in PRICE_FEATURES)], axis=-1)
         weights, *_ = np.linalg.lstsq(inputs[train], price[train], rcond=None)
         price = np.where(known, price, inputs @ weights)
-    called = table.column("reserve_call")[train] > 0.5
-    begins = np.count_nonzero(called[1:] & ~called[:-1])
     return Forecasts(
         energy_usd_per_kwh=price / KWH_PER_MWH,
         revenue_usd_per_ths_h=seen("hash_revenue_usd_per_ths_day") / HOURS_PER_DAY,
         charge_usd_per_kw=seen("peak_probability") * seen("cp_rate_usd_per_kw"),
-        call_chance=float(begins / max(len(called) * table.dt_s / SECONDS_PER_HOUR, 1.0)),
+        call_chance=float((table.column("reserve_call")[train] > 0.5).mean()),
     )
 
 
