@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,6 @@ class Played:
             not judged there.
         parameters: of the policy at scale 1, for people.
         record: the same as plain values.
-        identity: of the policy at scale 1; tells it from others of its name.
     """
 
     agent: str
@@ -43,7 +43,6 @@ class Played:
     validation_usd: Mapping[float, float]
     parameters: str
     record: Mapping[str, Any] = field(default_factory=dict)
-    identity: Any = None
 
 
 class Contender(Protocol):
@@ -65,10 +64,6 @@ class Contender(Protocol):
 
     def play(self, stage: Stage) -> Played:
         """Prepare on training and validation data, then run the test weeks."""
-        ...
-
-    def policy(self, stage: Stage, played: Played) -> Policy:
-        """The policy at scale 1 once more, for a closer look."""
         ...
 
 
@@ -107,9 +102,7 @@ class TunedContender:
             chosen[scale] = int(np.argmax(means))
             validation_usd[scale] = float(means.max())
         tested = {
-            index: stage.test(
-                self.name, lambda index=index: self.make(stage, [candidates[index]])[0], plain[index]
-            )
+            index: stage.test(self.name, lambda index=index: self.make(stage, [candidates[index]])[0], plain[index])
             for index in dict.fromkeys(chosen.values())
         }
         best = plain[chosen[1.0]]
@@ -121,15 +114,7 @@ class TunedContender:
             validation_usd,
             f"{text} (best of {len(candidates)})" if len(candidates) > 1 else text,
             {"params": best, "by_scale": {f"{scale:g}": plain[index] for scale, index in chosen.items()}},
-            best,
         )
-
-    def policy(self, stage: Stage, played: Played) -> Policy:
-        """See :class:`Contender`."""
-        for params in self.candidates(stage):
-            if plain_params(params) == played.identity:
-                return self.make(stage, [params])[0]
-        raise ParamsError(explain(f"{self.name} has no candidate {played.identity}", origin=stage.scenario))
 
 
 def rule_contender(name: str) -> TunedContender:
@@ -214,12 +199,7 @@ class _Trained:
             {1.0: validation_usd},
             ", ".join(record["folders"]),
             record,
-            identity,
         )
-
-    def policy(self, stage: Stage, played: Played) -> Policy:
-        """See :class:`Contender`."""
-        return self._load(stage, self.folders(stage)[0])
 
     def _load(self, stage: Stage, folders: Sequence[Path]) -> Policy:
         from agents.rl.policy import load_policy
@@ -387,16 +367,15 @@ class ForeignContender:
         """Test it as it is."""
         policy = load_foreign(self.name, self.source, stage)
         folder = Path(self.source)
-        identity = weights_hash(folder) if folder.is_dir() else {"source": self.source, "run": stage.settings.latest}
+        identity = weights_hash(folder) if folder.is_dir() else source_hash(_module_file(self.source))
         sums = stage.test(self.name, lambda: policy, identity)
         scales = stage.settings.bench.scales
-        return Played(
-            self.name, stage.scenario, dict.fromkeys(scales, sums), {}, self.source, {"source": self.source}, identity
-        )
+        return Played(self.name, stage.scenario, dict.fromkeys(scales, sums), {}, self.source, {"source": self.source})
 
-    def policy(self, stage: Stage, played: Played) -> Policy:
-        """See :class:`Contender`."""
-        return load_foreign(self.name, self.source, stage)
+
+def _module_file(source: str) -> Path:
+    """File of the module of ``module:factory``, which was imported before."""
+    return Path(str(sys.modules[source.partition(":")[0]].__file__))
 
 
 def load_foreign(name: str, source: str, stage: Stage) -> Policy:

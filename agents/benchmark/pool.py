@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -15,6 +16,7 @@ import xarray as xr
 from agents.benchmark.contenders import Played, contender, contenders
 from agents.benchmark.settings import BenchmarkSettings
 from agents.benchmark.stage import Stage, Stopped
+from minesim.bench.files import source_hash
 
 BOUND, INFORMED = "bound", "informed"
 STOP_KEY = "stop"
@@ -44,7 +46,6 @@ class Done:
     Attributes:
         played: for an agent.
         bound: for a bound, over ``run`` and ``scale``.
-        quality: decision quality of an agent over ``run``, where it was asked for.
         computed, resumed: pieces computed now and taken from the store.
         took_s: wall time.
     """
@@ -52,7 +53,6 @@ class Done:
     task: Task
     played: Played | None = None
     bound: xr.Dataset | None = None
-    quality: xr.Dataset | None = None
     computed: int = 0
     resumed: int = 0
     took_s: float = 0.0
@@ -93,29 +93,21 @@ def work(settings: BenchmarkSettings, task: Task, board: MutableMapping[Any, Any
     began = time.monotonic()
     teller = _Teller(task, board)
     stage = Stage(task.scenario, settings, teller.tell, teller.stopped)
-    played = bound = quality = None
+    played = bound = None
     if task.agent in (BOUND, INFORMED):
         bound = bounds(task.agent, stage)
     else:
-        agent = contender(task.agent, contenders(settings))
-        played = agent.play(stage)
-        if settings.bench.decisions:
-            quality = decisions(agent.name, lambda: agent.policy(stage, played), played.identity, stage)
-    return Done(task, played, bound, quality, stage.computed, stage.resumed, time.monotonic() - began)
+        played = contender(task.agent, contenders(settings)).play(stage)
+    return Done(task, played, bound, stage.computed, stage.resumed, time.monotonic() - began)
 
 
 def bounds(name: str, stage: Stage) -> xr.Dataset:
     """The clairvoyant or the informed bound of every run, at every cost scale."""
     from minesim.bench import bound as bounding
-    from minesim.bench.files import source_hash
 
     compute = bounding.clairvoyant if name == BOUND else bounding.informed
     scales = tuple(stage.settings.bench.scales)
-    here = bounding.__file__
-    assert here is not None
-    from pathlib import Path
-
-    code = source_hash(*sorted(Path(here).parent.glob("bound*.py")))
+    code = source_hash(*sorted(Path(bounding.__file__).parent.glob("bound*.py")))
     spec = stage.spec(
         name, name, starts=stage.weeks, seeds=list(stage.settings.bench.seeds), scales=list(scales), bound_code=code
     )
@@ -124,19 +116,6 @@ def bounds(name: str, stage: Stage) -> xr.Dataset:
         spec,
         len(stage.starts),
         lambda on_run: compute(stage.world, stage.starts, stage.seeds, scales=scales, on_run=on_run),
-    )
-
-
-def decisions(name: str, policy: Callable[[], Any], identity: Any, stage: Stage) -> xr.Dataset:
-    """Decision quality of a policy on the test weeks, first seed."""
-    from minesim.bench.decisions import decision_quality
-
-    spec = stage.spec("decisions", name, starts=stage.weeks, params=identity)
-    return stage.cell(
-        f"decisions of {name}",
-        spec,
-        stage.world.horizon_steps,
-        lambda on_step: decision_quality(policy(), stage.world, stage.weeks, on_step=on_step),
     )
 
 
@@ -167,9 +146,7 @@ def run_tasks(
     with context.Manager() as manager:
         board = manager.dict()
         with ProcessPoolExecutor(settings.jobs, mp_context=context, initializer=_ignore_interrupts) as pool:
-            waiting: dict[Future[Done], Task] = {
-                pool.submit(work, settings, task, board): task for task in tasks
-            }
+            waiting: dict[Future[Done], Task] = {pool.submit(work, settings, task, board): task for task in tasks}
             try:
                 while waiting:
                     ready, _ = wait(waiting, timeout=POLL_S, return_when=FIRST_COMPLETED)

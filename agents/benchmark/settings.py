@@ -50,14 +50,14 @@ class Weeks:
         begin = world.table.start_utc[rows.start]
         first = self.first or str(begin)
         try:
-            row = int((np.datetime64(first, "s") - world.table.start_utc[0]).astype(np.int64) // round(world.table.dt_s))
+            row = int(
+                (np.datetime64(first, "s") - world.table.start_utc[0]).astype(np.int64) // round(world.table.dt_s)
+            )
             fitting = (rows.stop - row) // round(DAYS_PER_WEEK * 86400 / world.table.dt_s)
             starts = week_starts(first, self.weeks or fitting, self.every)
         except ValueError as error:
             raise ParamsError(
-                explain(
-                    f"weeks are {self.first!r}, {self.weeks}, {self.every}", allowed="like '2023-07-01', 26, 1"
-                )
+                explain(f"weeks are {self.first!r}, {self.weeks}, {self.every}", allowed="like '2023-07-01', 26, 1")
             ) from error
         if not len(starts):
             raise ParamsError(explain(f"weeks is {self.weeks} from {first}", allowed="1 or more", origin=split))

@@ -15,6 +15,7 @@ import agents
 import minesim
 from agents.baselines import Knowledge
 from agents.benchmark.settings import BenchmarkSettings
+from minesim.bench import decisions
 from minesim.bench.cells import CellStore
 from minesim.bench.files import array_hash, source_hash
 from minesim.bench.rollout import OnStep, Panel, rollout
@@ -176,11 +177,15 @@ class Stage:
             params=identity,
             showcase=self.shown,
         )
-        return self.cell(
-            f"test {agent}",
-            spec,
-            self.world.horizon_steps,
-            lambda on_step: rollout(
-                policy(), self.world, self.starts, seeds=self.seeds, trace_runs=[self.shown], on_step=on_step
-            ),
-        )
+        if self.settings.bench.decisions:
+            spec["decisions"] = source_hash(Path(decisions.__file__))
+
+        def compute(on_step: OnStep) -> xr.Dataset:
+            options: dict[str, Any] = {"seeds": self.seeds, "trace_runs": [self.shown], "on_step": on_step}
+            if not self.settings.bench.decisions:
+                return rollout(policy(), self.world, self.starts, **options)
+            recorder = decisions.DecisionRecorder(self.world, len(self.starts))
+            sums = rollout(policy(), self.world, self.starts, watch=recorder, **options)
+            return sums.assign(recorder.judge()).drop_dims("moment")
+
+        return self.cell(f"test {agent}", spec, self.world.horizon_steps, compute)
