@@ -33,6 +33,13 @@ ROWS_MIN: Final = 500
 """A lead with fewer training rows in which its price was not known keeps the same hour of the latest known day."""
 LEVELS: Final = tuple(np.round(np.arange(0.05, 0.951, 0.05), 2))
 """Quantiles of the error that are kept."""
+FEATURES: Final = ("constant", "last", "mean_24h", "fill", "fill_before", "fill_after", "rise")
+"""Of a price ahead: newest known price, mean of 24 h, the hour of the latest known day (or what is known of it) with
+its neighbours, each less its season, and how much the season rises from the newest price to it."""
+REWEIGHTINGS: Final = 8
+ERROR_MIN: Final = 0.02
+RIDGE: Final = 1e-8
+"""Enough to decide between features that are the same."""
 CALL_PRICE_MAX_USD_PER_MWH: Final = 1000.0
 
 
@@ -43,7 +50,7 @@ class Forecast:
     Attributes:
         scenario: what it was fitted on.
         season: median of symlog(price) in each hour of the local week, (168,).
-        weights: of last price, mean of 24 h and same hour of the latest known day, each less its season, (K, 3).
+        weights: of :data:`FEATURES` for each lead, (K, F).
         error: quantiles of what is left, symlog, (K, Q) for :data:`LEVELS`.
         price_low, price_high: range of training prices, USD/MWh.
         ratio_mean, ratio_sd: of log((reserve price + 1) / (energy price + 1)).
@@ -202,12 +209,37 @@ def _ahead(price_hours: Floats, horizon: int) -> Floats:
 
 
 def _features(season: Floats, seen: SeenPrices, target: Floats) -> Floats:
-    """Last price, mean of a day and same hour of a known day, each less its season, symlog, (R, K, 3)."""
-    last = _log(seen.last) - season[seen.hour_of_week]
-    mean = _log(seen.mean_24h) - season.mean()
-    fill = _log(_ahead(seen.price_hours, target.shape[1])) - target
-    shape = target.shape
-    return np.stack([np.broadcast_to(last[:, None], shape), np.broadcast_to(mean[:, None], shape), fill], axis=-1)
+    """What a price is regressed on, symlog, (R, K, F) in the order of :data:`FEATURES`."""
+    last_hour = np.where(seen.known_h >= 1.0, seen.hour_of_week, seen.hour_of_week - 1) % WEEK_H
+    horizon = target.shape[1]
+    fill = _log(_ahead(seen.price_hours, horizon + 1))
+    before = _log(seen.price_hours[:, (np.arange(horizon) - 1) % PRICE_HOURS])
+    columns = {
+        "constant": np.ones_like(target),
+        "last": (_log(seen.last) - season[last_hour])[:, None],
+        "mean_24h": (_log(seen.mean_24h) - season.mean())[:, None],
+        "fill": fill[:, :-1] - target,
+        "fill_before": before - target,
+        "fill_after": fill[:, 1:] - target,
+        "rise": target - season[last_hour][:, None],
+    }
+    return np.stack([np.broadcast_to(columns[name], target.shape) for name in FEATURES], axis=-1)
+
+
+def least_absolute(features: Floats, target: Floats) -> Floats:
+    """Weights with the least sum of absolute errors, by reweighted least squares; (F,) from (R, F) and (R,).
+
+    Spikes of a price are many times its spread; least squares would fit little else.
+    """
+    features = np.ascontiguousarray(features)
+    ridge = RIDGE * len(target) * np.eye(features.shape[1])
+    scale = np.ones(len(target))
+    weights = np.zeros(features.shape[1])
+    for _ in range(REWEIGHTINGS):
+        weighted = (features * scale[:, None]).T
+        weights = np.linalg.solve(weighted @ features + ridge, weighted @ target)
+        scale = 1.0 / np.maximum(np.abs(target - features @ weights), ERROR_MIN)
+    return np.asarray(weights)
 
 
 def _frozen(values: Floats) -> Floats:
@@ -280,10 +312,10 @@ def _channels(table: TraceTable, period: slice) -> dict[str, Floats]:
 
 
 def _fit_prices(season: Floats, seen: SeenPrices, logs: Floats, opens: Ints, per_hour: int) -> tuple[Floats, Floats]:
-    """Least squares of each lead over the hours in which its price was not known."""
+    """Least absolute error of each lead over the hours in which its price was not known."""
     target = _season_ahead(season, seen.hour_of_week, LEADS)
     features = _features(season, seen, target)
-    weights = np.tile([0.0, 0.0, 1.0], (LEADS, 1))
+    weights = np.tile([1.0 * (name == "fill") for name in FEATURES], (LEADS, 1))
     error = np.zeros((LEADS, len(LEVELS)))
     for lead in range(LEADS):
         rows = opens + lead * per_hour
@@ -293,7 +325,7 @@ def _fit_prices(season: Floats, seen: SeenPrices, logs: Floats, opens: Ints, per
         if use.sum() < ROWS_MIN:
             continue
         excess = logs[rows[use]] - target[use, lead]
-        weights[lead] = np.linalg.lstsq(features[use, lead], excess, rcond=None)[0]
+        weights[lead] = least_absolute(features[use, lead], excess)
         error[lead] = np.quantile(excess - features[use, lead] @ weights[lead], LEVELS)
     return weights, error
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from agents.baselines.base import Knowledge, Rule
 from agents.baselines.forecast import (
@@ -23,8 +23,18 @@ from agents.baselines.forecast import (
     hour_of_week,
     quarter_of_day,
 )
+from agents.baselines.myopic import load_frac
 from agents.baselines.planning import Floats, Moves, kinds_of, nearest_state, plan, price_of_load
-from agents.baselines.reserve import CALLED_ABOVE, NO_OFFER_BELOW, ReserveMemory, forget, remember, within_power
+from agents.baselines.reserve import (
+    CALLED_ABOVE,
+    NO_OFFER_BELOW,
+    ReserveMemory,
+    forget,
+    kept_share,
+    remember,
+    within_power,
+)
+from agents.baselines.table import TUNED_FOR, tuned_record
 from minesim.arrays import NUMPY, Array, Namespace
 from minesim.control.actuate import FleetCurves
 from minesim.control.market import PRICE_HOURS
@@ -37,6 +47,10 @@ HOURS_PER_MONTH = 730.0
 PEAK_INTERVAL_H = 0.25
 PEAK_PRICE_MIN_USD_PER_MWH = 1.0
 """While the expected peak charge is below this, a changed prediction is no reason to plan again before the hour."""
+
+STEADY, STEADY_LOAD, OVERHEAD_RANGE = 0.99, 0.3, (0.8, 1.2)
+"""All that is commanded hashes to this share, and is this share of the fleet at least: then the meter shows the
+overhead, which is believed within the range."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,8 @@ class MPCParams:
         call_factor: weight of the predicted chance of a coincident peak.
         next_day_factor: chance of tomorrow's peak relative to today's.
         demand_factor: weight of the demand charge.
-        overhead: metered site power over miners' power (fans, cooling; assumed).
+        overhead: metered site power over the nameplate power of what is commanded, until the site has been seen
+            running steadily; from then on the ratio last seen.
         unheld_chance: accepted chance that an offer is not fully held; 1 / (1 + penalty factor) is the best under
             the settlement's terms.
         load_sd: relative error of the planned load of an hour (assumed).
@@ -65,10 +80,10 @@ class MPCParams:
     change_h: float = 4.0 / 60.0
     horizon_h: int = 24
     quantile: float = 0.5
-    call_factor: float = 0.3
+    call_factor: float = 0.5
     next_day_factor: float = 0.5
     demand_factor: float = 1.0
-    overhead: float = 1.05
+    overhead: float = 0.97
     unheld_chance: float = 0.5
     load_sd: float = 0.01
     unheld_penalty_factor: float = 1.0
@@ -83,7 +98,7 @@ class MPCParams:
             ("call_factor", 0.0, 1e3),
             ("next_day_factor", 0.0, 1.0),
             ("demand_factor", 0.0, 1e3),
-            ("overhead", 1.0, 2.0),
+            ("overhead", 0.5, 2.0),
             ("unheld_chance", 1e-6, 1.0 - 1e-6),
             ("load_sd", 0.0, 1.0),
             ("unheld_penalty_factor", 0.0, 100.0),
@@ -95,13 +110,13 @@ class MPCParams:
     @property
     def share(self) -> float:
         """Share of the planned load that is offered: the offer is held with chance 1 - ``unheld_chance``."""
-        return float(np.clip(1.0 + self.load_sd * ndtri(self.unheld_chance), 0.0, 1.0))
+        return float(np.clip(1.0 + self.load_sd * NormalDist().inv_cdf(self.unheld_chance), 0.0, 1.0))
 
 
 MPC_GRID: Final[Mapping[str, tuple[float, ...]]] = {
     "stop_usd": (0.06, 0.12, 0.25),
     "quantile": (0.5, 0.65),
-    "call_factor": (0.1, 0.3, 1.0),
+    "call_factor": (0.3, 0.5, 1.0),
 }
 """Parameter -> candidates for tuning on validation weeks; their product is searched, less what cannot matter."""
 
@@ -118,13 +133,17 @@ def mpc_candidates(world: World) -> list[MPCParams]:
 
 @dataclass(frozen=True)
 class _Memory:
-    """The plan in force and what it was made on; (R, M) and (R,). Rows with ``hour`` below 0 begin anew."""
+    """The plan in force, what it was made on, and the site's overhead; (R, M) and (R,).
+
+    Rows with ``hour`` below 0 begin anew.
+    """
 
     level: Floats
     hour: Floats
     price: Floats
     peak_price: Floats
     call: Floats
+    overhead: Floats
 
 
 class MPC(Rule):
@@ -185,15 +204,13 @@ class MPC(Rule):
         called = read(observation, "reserve_call") > CALLED_ABOVE
         if not called.any():
             return level
-        shed = within_power(level, kept_frac / self.params.overhead, observation, self.knowledge, fleet, xp=NUMPY)
+        shed = within_power(level, kept_frac, observation, self.knowledge, fleet, xp=NUMPY)
         return np.where(called, shed, level)
 
     def offer_share(self, observation: Floats, level: Floats, fleet: FleetCurves, *, xp: Namespace) -> Floats:
         """Planned load that is held with the wished chance, as a share of the present load."""
-        planned_frac = (level @ (fleet.count * fleet.power_rated_w))[:, None] / fleet.power_rated_site_w
-        present_frac = self.knowledge.schema.read(observation, "site_power_frac")
-        held = np.minimum(planned_frac * self.params.overhead / np.maximum(present_frac, NO_OFFER_BELOW), 1.0)
-        return np.asarray(self.params.share * held)
+        commanded = self.knowledge.schema.read(observation, "level")
+        return np.asarray(self.params.share * kept_share(level, commanded, fleet, xp=NUMPY))
 
     # ------------------------------------------------------------------ planning
 
@@ -208,18 +225,29 @@ class MPC(Rule):
             due = np.ones(len(observation), bool)
             level = np.zeros((len(observation), self.knowledge.cohorts))
             priced = peak_price
+            overhead = self._overhead(observation, np.full(len(observation), self.params.overhead))
         else:
             moved = np.abs(peak_price - old.peak_price) > 0.05 * np.maximum(old.peak_price, PEAK_PRICE_MIN_USD_PER_MWH)
             moved &= np.maximum(peak_price, old.peak_price) > PEAK_PRICE_MIN_USD_PER_MWH
             due = (hour != old.hour) | (price != old.price) | (call != old.call) | moved
+            overhead = self._overhead(observation, np.where(old.hour < 0.0, self.params.overhead, old.overhead))
             level, priced = old.level, np.where(due, peak_price, old.peak_price)
         if due.any():
             chosen = np.flatnonzero(due)
             level = level.copy()
-            level[chosen] = self._solve(observation[chosen], _rows(reserve, chosen))
-        return _Memory(level, hour, price, priced, call)
+            level[chosen] = self._solve(observation[chosen], _rows(reserve, chosen), overhead[chosen])
+        return _Memory(level, hour, price, priced, call, overhead)
 
-    def _solve(self, observation: Floats, reserve: ReserveMemory) -> Floats:
+    def _overhead(self, observation: Floats, before: Floats) -> Floats:
+        """Metered power over commanded power where most of the site hashes steadily, else as before, (R,)."""
+        read, fleet = self.knowledge.schema.read, self.knowledge.fleet
+        level = read(observation, "level")
+        commanded = load_frac(level, fleet, xp=NUMPY)[:, 0]
+        steady = ((read(observation, "hashing") > STEADY) | (level <= 0.0)).all(axis=1) & (commanded > STEADY_LOAD)
+        ratio = self._one(observation, "site_power_frac") / np.maximum(commanded, STEADY_LOAD)
+        return np.where(steady, np.clip(ratio, *OVERHEAD_RANGE), before)
+
+    def _solve(self, observation: Floats, reserve: ReserveMemory, overhead: Floats) -> Floats:
         """Levels of the present block of a new plan, (R, M)."""
         one, params, forecast, kinds = self._one, self.params, self.forecast, self.kinds
         read, fleet, horizon = self.knowledge.schema.read, self.knowledge.fleet, params.horizon_h
@@ -244,7 +272,7 @@ class MPC(Rule):
         rate = params.call_factor * one(observation, "cp_rate_usd_per_kw") * KW_PER_MW / PEAK_INTERVAL_H
         worth, standing = self._reserve_worth(observation, reserve, energy, revenue, first_h)
         net = energy + rate[:, None] * chance
-        cap_price, cap_frac = self._peak_cap(observation, net, worth.mean(axis=-1), revenue)
+        cap_price, cap_frac = self._peak_cap(observation, net, worth.mean(axis=-1), revenue, overhead)
         net = np.maximum(net, cap_price[:, None] + worth.max(axis=-1))
         state = nearest_state(kinds, read(observation, "level"))
         chosen = plan(kinds, self._moves, revenue, net, worth, standing, first_h, state)
@@ -277,7 +305,9 @@ class MPC(Rule):
         standing = params.share * (1.0 + params.unheld_penalty_factor) * price[:, 0]
         return worth, np.where(stands, standing, none)
 
-    def _peak_cap(self, observation: Floats, net: Floats, worth: Floats, revenue: Floats) -> tuple[Floats, Floats]:
+    def _peak_cap(
+        self, observation: Floats, net: Floats, worth: Floats, revenue: Floats, overhead: Floats
+    ) -> tuple[Floats, Floats]:
         """Least price at which power is used, USD/MWh, and cap on the miners' power over rated; infinite where none.
 
         Power above the month's peak is used by what earns, over the rest of the month, more than the demand charge.
@@ -286,7 +316,7 @@ class MPC(Rule):
         rate_usd_per_kw = params.demand_factor * one(observation, "demand_rate_usd_per_kw")
         hours_left = np.maximum((1.0 - one(observation, "month_fraction")) * HOURS_PER_MONTH, 1.0)
         raising = (net - worth).mean(axis=1) + rate_usd_per_kw * KW_PER_MW / hours_left
-        used = one(observation, "month_peak_frac") / params.overhead
+        used = one(observation, "month_peak_frac") / overhead
         holding = price_of_load(self.kinds, used, revenue) * (1.0 - 1e-9)
         charged = rate_usd_per_kw > 0.0
         capped = charged & (raising >= holding) & np.isfinite(holding)
@@ -304,6 +334,15 @@ class MPC(Rule):
         return np.asarray(self.knowledge.schema.read(observation, channel)[:, 0], np.float64)
 
 
+def tuned_mpc(world: World) -> MPCParams:
+    """Packaged parameters for a world's scenario, tuned on validation weeks, or those of the market most like it."""
+    record = tuned_record()
+    found = record.get(world.scenario.name, {}).get("mpc")
+    if found is None:
+        found = record[TUNED_FOR.get(world.scenario.tariff.price_known, "pjm")]["mpc"]
+    return MPCParams(**found["params"])
+
+
 def _as_numpy(values: Array) -> NDArray[np.floating]:
     return values if isinstance(values, np.ndarray) else values.detach().cpu().numpy()
 
@@ -313,15 +352,15 @@ def _rows(memory: ReserveMemory, chosen: NDArray[np.int64]) -> ReserveMemory:
 
 
 def build_mpc(world: World, params: MPCParams | None = None, forecast: Forecast | None = None) -> MPC:
-    """MPC for a world, with forecasts fitted on its training split.
+    """Build the MPC of a world, with forecasts fitted on its training split.
 
     Args:
         world: compiled traces and site.
-        params: tuned parameters; defaults when None.
+        params: parameters; the packaged ones (:func:`tuned_mpc`) when None.
         forecast: fitted before, for several policies of one world; fitted now when None.
 
     Raises:
         ScenarioError: the scenario has no training split to fit on.
     """
     knowledge = Knowledge(schema(world.cohorts), world.params.curves, world.scenario.tariff.reserve is not None)
-    return MPC(knowledge, forecast or fit_forecast(world), params)
+    return MPC(knowledge, forecast or fit_forecast(world), params or tuned_mpc(world))

@@ -137,7 +137,7 @@ def price_of_load(kinds: Kinds, load_frac: Floats, revenue_usd_per_ths_day: Floa
         load_frac: power of the miners over rated, (R,).
         revenue_usd_per_ths_day: gross revenue of 1 TH/s and day, USD, (R,).
     """
-    step = np.searchsorted(kinds.step_power_frac, load_frac - 1e-6, side="right")
+    step = np.searchsorted(kinds.step_power_frac, load_frac + 1e-6, side="right")
     full = step >= len(kinds.step_power_frac)
     earn = kinds.step_earn_ths_per_mw[np.minimum(step, len(kinds.step_earn_ths_per_mw) - 1)]
     return np.where(full, -np.inf, revenue_usd_per_ths_day / HOURS_PER_DAY * earn)

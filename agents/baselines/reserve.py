@@ -95,7 +95,7 @@ class ReserveOffering(PeakAvoiding):
         level = self._shave(level, worth, observation, fleet, xp=xp)
         called = read(observation, "reserve_call") > CALLED_ABOVE
         kept_frac = xp.maximum(memory.baseline_frac - read(observation, "reserve_held_frac"), 0.0)
-        shed = within_power(level, kept_frac / self.params.overhead, observation, self.knowledge, fleet, xp=xp)
+        shed = within_power(level, kept_frac, observation, self.knowledge, fleet, xp=xp)
         return xp.where(called, shed, level)
 
     def offer_share(self, observation: Array, level: Array, fleet: FleetCurves, *, xp: Namespace) -> Array:
@@ -106,9 +106,7 @@ class ReserveOffering(PeakAvoiding):
         near = self.params.ahead_factor * self._peak_price(observation, "peak_probability_next_4h")
         price = price + xp.maximum(near, self._peak_price(observation))
         lasting = best_levels(price, read(observation, "hash_revenue_usd_per_ths_day"), fleet, xp=xp)
-        kept_frac = load_frac(xp.minimum(level, lasting), fleet, xp=xp) * self.params.overhead
-        present_frac = read(observation, "site_power_frac")
-        share = self.params.share * xp.minimum(kept_frac / xp.maximum(present_frac, NO_OFFER_BELOW), 1.0)
+        share = self.params.share * kept_share(xp.minimum(level, lasting), read(observation, "level"), fleet, xp=xp)
         worth_it = memory.price_now >= self.params.price_min_usd_per_mw_h
         return xp.where(worth_it, share, xp.zeros_like(share))
 
@@ -167,6 +165,15 @@ def forget(memory: ReserveMemory, done: Array) -> ReserveMemory:
     """Memory that begins anew in the rows where ``done`` is true, (...)."""
     finished = done[..., None] * 1.0
     return memory._replace(hour=memory.hour * (1.0 - finished) - finished)
+
+
+def kept_share(level: Array, commanded: Array, fleet: FleetCurves, *, xp: Namespace) -> Array:
+    """Share of the power commanded now that remains at the levels planned, at most 1, (..., 1).
+
+    As a share of the present load it needs no assumption on fans, cooling and silicon.
+    """
+    commanded_frac = load_frac(commanded, fleet, xp=xp)
+    return xp.minimum(load_frac(level, fleet, xp=xp) / xp.maximum(commanded_frac, NO_OFFER_BELOW), 1.0)
 
 
 def within_power(

@@ -85,7 +85,7 @@ RULES: Mapping[str, RuleEntry] = {
     ReserveOffering.name: RuleEntry(
         ReserveOffering,
         ReserveOfferingParams,
-        {"share": (0.9, 0.97, 1.0), "call_factor": (0.1, 0.3, 1.0, 3.0), "ahead_factor": (0.0, 0.3)},
+        {"share": (0.9, 0.97, 1.0), "call_factor": (0.1, 0.3, 0.5, 1.0), "ahead_factor": (0.0, 0.3)},
         "peak avoiding, with the load sold as reserve while holding it pays, and shed when called",
         needs_reserve=True,
     ),
