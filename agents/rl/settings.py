@@ -85,8 +85,8 @@ class AgentSettings:
         n_steps: decisions of each environment per training iteration.
         batch_size, epochs, learning_rate, gae_lambda, clip_range, ent_coef, vf_coef, max_grad_norm: as in
             stable-baselines3.
-        target_kl: None for none; with the trainer ``sb3`` it ends an iteration's epochs early, with ``batched`` it steers
-            the learning rate.
+        target_kl: None for none; with the trainer ``sb3`` it ends an iteration's epochs early, with ``batched`` it
+            steers the learning rate.
         gamma: discount per decision; when None it follows from ``half_life_h``.
         half_life_h: time in which a reward loses half its weight, h.
         control_period_min: time between decisions; the actions in between repeat the numbers of the network.

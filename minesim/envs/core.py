@@ -347,6 +347,21 @@ def advance(
     return SiteCarry(state, history, meter, telemetry, outcome.power_site_w), observation, reward, cost, info
 
 
+def advance_apart(
+    carry: SiteCarry, inputs: StepInputs, fixed: Fixed
+) -> tuple[SiteCarry, Array, Array, Array, dict[str, Array]]:
+    """:func:`advance` to be compiled: what it hands on is not what it was given, else there would be a further
+    compilation for steps within a row of the traces."""
+    after, *told = advance(carry, inputs, fixed)
+    return SiteCarry(*_apart(after)), *told
+
+
+def _apart(value: Any) -> Any:
+    if hasattr(value, "__dataclass_fields__"):
+        return replace(value, **{name: _apart(getattr(value, name)) for name in value.__dataclass_fields__})
+    return tuple(_apart(part) for part in value) if isinstance(value, tuple) else value.clone()
+
+
 class SiteCore:
     """B sites of one world.
 
@@ -387,9 +402,11 @@ class SiteCore:
         )
         if compiled:
             # Cached before the step is traced: a compiler does not look into caches.
-            _ = self.curves.index_order
+            for name, value in vars(type(self.curves)).items():
+                if isinstance(value, functools.cached_property):
+                    getattr(self.curves, name)
         self._compiled = compiled
-        self._advance = compilation.compiled(advance) if compiled else advance
+        self._advance = compilation.compiled(advance_apart) if compiled else advance
         self._uniform = compilation.compiled(noise.uniform) if compiled else noise.uniform
         self._edges_of: dict[bytes, Edges] = {}
         first = world.table.start_utc[0].astype("datetime64[s]").astype(np.int64)
@@ -503,7 +520,10 @@ class SiteCore:
         for b, draw in drawn.items():
             leak[:, b], bias[b] = draw.silicon_leak, draw.power_bias
         fresh = self._fresh(self._state_array(leak), self._state_array(bias), options)
-        self._carry = fresh if every else SiteCarry(*state_where(self.flags(chosen), fresh, self._carry))
+        if self._compiled or not every:
+            # Arrays of their own, like those of a compiled step.
+            fresh = SiteCarry(*state_where(self.flags(chosen), fresh, fresh if every else self._carry))
+        self._carry = fresh
         return self.observation()
 
     def _draw(self, b: int, options: Mapping[str, Any]) -> EpisodeDraw:
@@ -625,6 +645,8 @@ class SiteCore:
         self._row_index = row_index
         rows = self._integers(row_index)
         row = self.xp.rows(self._settle, rows)
+        if self._compiled:
+            row = row.T.contiguous().T  # columns laid out like the state
         weather = self.xp.rows(self._weather, rows)
         column = self._columns
         exog = Exogenous(weather[:, 0], weather[:, 1], weather[:, 2], self._ages)

@@ -12,7 +12,6 @@ from minesim.envs.core import SiteCore, World, build_world
 from minesim.envs.single import make_config, spaces
 from minesim.errors import ParamsError, explain
 
-
 ENDS = 168
 """Moments in a horizon at which staggered episodes end (each hour of a week): a reset touches the memory of all sites,
 so sites end together in groups instead of a few in every step."""
