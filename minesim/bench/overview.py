@@ -155,6 +155,7 @@ def _mean_text(card: xr.Dataset, agent: str, scenario: str, name: str) -> str:
         if not whole.all():
             return NOT_APPLICABLE
         ratio = ratio_interval(above, below)
-        return NOT_APPLICABLE if np.isnan(ratio.estimate) else f"{ratio.estimate:.2f}"
+        # Scores are defined within 0 to 1; a ratio of sums may leave that where single weeks do.
+        return NOT_APPLICABLE if np.isnan(ratio.estimate) else f"{min(max(ratio.estimate, 0.0), 1.0):.2f}"
     table = values(card, agent, scenario, name)
     return f"{float(np.nanmean(table)):.3g}" if np.isfinite(table).any() else NOT_APPLICABLE

@@ -34,6 +34,11 @@ class Claim:
         return self.difference.estimate > 0.0 and self.p_adjusted < 1.0 - self.difference.level
 
 
+def has_scales(card: xr.Dataset) -> bool:
+    """Whether a scorecard tells profits at several cost scales and on validation weeks."""
+    return "profit_scaled_usd" in card and "validation_scaled_usd" in card
+
+
 def at_scale(card: xr.Dataset, agent: str, scenario: str, scale: float) -> FloatArray:
     """Profit of an agent at a cost scale, USD, (weeks, seeds)."""
     return card["profit_scaled_usd"].sel(agent=agent, scenario=scenario, scale=scale).to_numpy()
