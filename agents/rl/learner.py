@@ -63,9 +63,7 @@ def make_learner(settings: TrainSettings, world: World, numbers: RuleNumbers) ->
 
     Raises:
         MissingExtraError: its package is not installed.
-        ParamsError: there is no such device.
     """
-    check_device(settings.trainer.device)
     if settings.trainer.name == "batched":
         try:
             from agents.rl.batched import BatchedLearner

@@ -141,6 +141,9 @@ class Training:
         folder: of the run; by default :func:`run_folder`.
         judge: how policies are judged; None judges none.
         tell: for notices.
+
+    Raises:
+        ParamsError: an impossible value, or a device that is not here.
     """
 
     def __init__(
@@ -151,6 +154,7 @@ class Training:
         tell: Callable[[str], None] = lambda text: None,
     ) -> None:
         settings.check()
+        check_device(settings.trainer.device)
         self.settings, self.agent = settings, settings.agent
         self.folder = run_folder(settings) if folder is None else folder
         self.judge, self.tell = judge, tell
@@ -173,7 +177,6 @@ class Training:
             MinesimError: settings that cannot be met, or a damaged checkpoint.
         """
         with borrowed_random_state():
-            check_device(self.settings.trainer.device)
             saved = load_checkpoint(self.folder, self.settings.trainer.device)
             self._build(saved)
             trackers = open_tracking(
