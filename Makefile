@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml
 	touch $(STAMP)
 
 run: $(STAMP)
-	$(BIN)/python -m experiments.run_rules
+	$(BIN)/python -m experiments.benchmark
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -n 2 -m 'not long' tests

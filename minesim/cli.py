@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
+from agents.offline.command import rollouts
 from minesim.bench.backtest_command import backtest_command
 from minesim.envs.commands import app as envs_app
 from minesim.errors import MinesimError
@@ -41,6 +42,7 @@ def _rules() -> RuleBuilder:
     return tuned_rules
 
 
+data_app.command("rollouts")(rollouts)
 app.command("backtest")(backtest_command(_rules))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
 
 from minesim.arrays import Array, Namespace
@@ -38,7 +37,7 @@ class Money:
     wear_usd: Array
     restart_usd: Array
 
-    @functools.cached_property
+    @property
     def profit_usd(self) -> Array:
         """Revenue and reserve income less all costs."""
         costs = self.energy_usd + self.demand_usd + self.coincident_usd + self.wear_usd + self.restart_usd

@@ -173,8 +173,9 @@ class PreparedSite:
         structure: see :class:`minesim.physics.room.StructureShares`.
         fan_integral_per_k, fan_proportional_per_k: gains of the fan loop for this sub-step.
         board_target_c, board_trip_c: the firmware's set points as board temperatures.
-        chip_offset_k, step_share: what the firmware adds to the board's temperature, and a sub-step's share of the step.
-        off_w, log_duty_off: power and logarithm of the duty of a standing miner, (B, M).
+        chip_offset_k: what the firmware adds to the board's temperature.
+        step_share: a sub-step's share of the control step.
+        off_w, log_duty_off: power and logarithm of the duty of a standing miner.
         vent_ratio: see :class:`RoomParams`.
         one, zero: ones and zeros, (B, M).
         none: zeros, (B,).
@@ -324,12 +325,12 @@ def prepare(params: SiteParams, num_envs: int | None, dt_s: float, like: Array) 
         board_trip_c=constant(fw.temp_trip_c - fw.chip_offset_k),
         chip_offset_k=constant(fw.chip_offset_k),
         step_share=constant(1.0 / params.sub_steps),
-        off_w=params.off_w * xp.ones_like(present),
-        log_duty_off=LOG_DUTY_OFF * xp.ones_like(present),
+        off_w=constant(params.off_w),
+        log_duty_off=constant(LOG_DUTY_OFF),
         vent_ratio=site_constant(params.room.vent_ratio),
         one=xp.ones_like(present),
         zero=xp.zeros_like(present),
-        none=xp.zeros_like(present)[..., 0],
+        none=xp.sum(xp.zeros_like(present), axis=-1),
         board_ones=constant(np.ones(boards)),
         step_ones=constant(np.ones(params.sub_steps)),
         clock=firmware.step_clock(
@@ -416,7 +417,7 @@ class HeatRecord(NamedTuple):
 
     Attributes:
         before, after: states at the start and at the end.
-        course: the sub-steps.
+        temps_hot_c, temps_wall_c: hot air and structure in each sub-step, degC, (B,) each.
         air: terms of the room.
         temp_amb_c: outdoor air, degC, (B,).
         full_w_per_k: capacity rate of all miners at full speed, (B,).
@@ -425,7 +426,8 @@ class HeatRecord(NamedTuple):
 
     before: SiteState
     after: SiteState
-    course: list[SubStep]
+    temps_hot_c: list[Array]
+    temps_wall_c: list[Array]
     air: room.RoomTerms
     temp_amb_c: Array
     full_w_per_k: Array
@@ -436,8 +438,8 @@ class HeatRecord(NamedTuple):
         room_spec, dt = self.site.params.room, self.site.sub_dt_s
         envelope_w_per_k = room_spec.envelope_share * self.full_w_per_k
         steps = self.site.params.sub_steps
-        vented_w = self.air.vent_w_per_k * (sum(part.temp_hot_c for part in self.course) - steps * self.air.temp_supply_c)
-        return (vented_w + envelope_w_per_k * (sum(part.temp_wall_c for part in self.course) - steps * self.temp_amb_c)) * dt
+        vented_w = self.air.vent_w_per_k * (sum(self.temps_hot_c) - steps * self.air.temp_supply_c)
+        return (vented_w + envelope_w_per_k * (sum(self.temps_wall_c) - steps * self.temp_amb_c)) * dt
 
     def stored_j(self) -> Array:
         """Heat that boards and structure took up, J, (B,)."""
@@ -613,7 +615,7 @@ def transition(
         State at the end and what happened. Energy is balanced: miners' power times time equals
         ``heat_out_j + heat_stored_j`` to rounding.
     """
-    xp, params, miners = site.xp, site.params, site.miners
+    xp, params = site.xp, site.params
     fw, wearing = params.firmware, params.wear
 
     # --- firmware: what runs in each sub-step
@@ -637,7 +639,7 @@ def transition(
 
     # --- thermal: flows and the room
     weather = exog.terms if exog.terms is not None else weather_of_site(exog, site)
-    booting = xp.above(fw_state.wait_s, site.zero)
+    booting = xp.above(fw_state.wait_s, 0.0)
     duty_low = site.log_duty_off + running * (site.log_duty_run + booting * site.log_duty_boot)
     duty_high = site.log_duty_off - site.log_duty_off * running
     terms = SubStepTerms(weather.flow_twice, weather.minus_flow_board, weather.minus_ntu, duty_low, duty_high)
@@ -715,7 +717,8 @@ def transition(
         heat=HeatRecord(
             before=state,
             after=new,
-            course=course,
+            temps_hot_c=[c.temp_hot_c for c in course],
+            temps_wall_c=[c.temp_wall_c for c in course],
             air=air,
             temp_amb_c=exog.temp_amb_c,
             full_w_per_k=weather.full_w_per_k,
@@ -898,7 +901,8 @@ def map_arrays(function: Callable[..., Array], *records: Any) -> Any:
         names = first.__dataclass_fields__
         return replace(first, **{name: map_arrays(function, *(getattr(r, name) for r in records)) for name in names})
     if isinstance(first, tuple):
-        return tuple(map_arrays(function, *parts) for parts in zip(*records, strict=True))
+        parts = [map_arrays(function, *column) for column in zip(*records, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
     return function(*records)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from agents.baselines.base import Knowledge, Rule
 from agents.baselines.fixed import AlwaysStock, BestFixedPreset, FixedPresetParams
 from agents.baselines.myopic import MyopicBestPreset, PeakAvoiding, PeakAvoidingParams
-from agents.baselines.table import RULES, RuleEntry, build, rules, tuned_params, tuned_rules
+from agents.baselines.reserve import ReserveOffering, ReserveOfferingParams
+from agents.baselines.table import RULES, RuleEntry, applicable, build, rules, tuned_params, tuned_rules
 from agents.baselines.threshold import HysteresisParams, HysteresisThrottle, Threshold, ThresholdParams
 
 __all__ = [
@@ -20,9 +21,12 @@ __all__ = [
     "PeakAvoiding",
     "PeakAvoidingParams",
     "Rule",
+    "ReserveOffering",
+    "ReserveOfferingParams",
     "RuleEntry",
     "Threshold",
     "ThresholdParams",
+    "applicable",
     "build",
     "rules",
     "tuned_params",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -75,6 +76,16 @@ def earnings_usd_per_mwh(
     return revenue_usd_per_ths_day * net_factor * hashrate_ths / HOURS_PER_DAY / (power_w / W_PER_MW)
 
 
+def local_hour(schema: ObservationSchema, observation: Array, *, xp: Namespace) -> Array:
+    """Local clock at the start of the present quarter hour, h, 0 to 23.75, (..., 1)."""
+    sine, cosine = schema.read(observation, "hour_sin"), schema.read(observation, "hour_cos")
+    half_angle = xp.arctan(sine / (1.0 + xp.abs(cosine)))
+    angle = xp.where(cosine >= 0.0, 2.0 * half_angle, math.pi - 2.0 * half_angle)
+    quarters = xp.round(angle * (4.0 * HOURS_PER_DAY / (2.0 * math.pi)))
+    quarters = xp.where(quarters < 0.0, quarters + 4.0 * HOURS_PER_DAY, quarters)
+    return quarters / 4.0
+
+
 class Rule(ABC):
     """A rule: a Policy that wishes a level per cohort, computed from observations alone.
 
@@ -92,6 +103,13 @@ class Rule(ABC):
     @abstractmethod
     def levels(self, observation: Array, fleet: FleetCurves, *, xp: Namespace) -> Array:
         """Wished power of each cohort as a share of its rated power, 0 for off, (..., M)."""
+
+    def offer_share(self, observation: Array, level: Array, fleet: FleetCurves, *, xp: Namespace) -> Array:
+        """Share of the present load offered as reserve for the coming hour, 0 to 1, (..., 1); none by default.
+
+        Called after :meth:`levels` on the same observation, and only where the tariff has reserves.
+        """
+        return xp.zeros_like(level[..., :1])
 
     def reset(self, done: Array | None = None) -> None:  # noqa: B027
         """Forget memory of finished rows; rules without memory have nothing to forget."""
@@ -118,7 +136,8 @@ class Rule(ABC):
         action = xp.cast(action, observation)
         if not self.knowledge.offers_reserve:
             return action
-        return xp.concat([action, xp.zeros_like(action[..., :1]) + STOP], -1)
+        share = xp.clip(self.offer_share(observation, level, fleet, xp=xp), 0.0, 1.0)
+        return xp.concat([action, xp.cast(2.0 * share - 1.0, observation)], -1)
 
     def _fleet_like(self, observation: Array) -> FleetCurves:
         kind = (observation.dtype, getattr(observation, "device", None))

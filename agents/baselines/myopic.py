@@ -38,6 +38,12 @@ def best_levels(
     return xp.where(gain > 0.0, xp.minimum(chosen, 1.0), xp.zeros_like(chosen))
 
 
+def load_frac(level: Array, fleet: FleetCurves, *, xp: Namespace) -> Array:
+    """Power of all miners at these levels over the fleet's rated power, (..., 1)."""
+    rated_w = fleet.count * fleet.power_rated_w
+    return xp.sum(level * rated_w, axis=-1)[..., None] / xp.sum(rated_w, axis=-1)
+
+
 class MyopicBestPreset(Rule):
     """Each cohort at the preset that earns most at the known price, stopped when none earns."""
 
@@ -60,13 +66,14 @@ class PeakAvoidingParams:
             not stop and start it.
         demand_factor: how many times the demand charge the rest of the month has to earn before the running month's
             peak is exceeded.
-        overhead: metered site power over miners' power (fans, cooling, transformer loss; assumed).
+        overhead: metered site power over the nameplate power of what is commanded. A container of mixed models draws
+            0.94 (frost) to 0.99 (heat) of it, fans of the room included; leakage falls with the chips' temperature.
     """
 
     call_factor: float = 1.0
     hold_factor: float = 2.0
     demand_factor: float = 1.0
-    overhead: float = 1.05
+    overhead: float = 0.97
 
 
 class PeakAvoiding(Rule):
@@ -95,9 +102,13 @@ class PeakAvoiding(Rule):
 
     def levels(self, observation: Array, fleet: FleetCurves, *, xp: Namespace) -> Array:
         """Best level at the price with the expected peak charge, then shaved."""
-        read = self.knowledge.schema.read
-        price = read(observation, "price_last_usd_per_mwh")
-        revenue = read(observation, "hash_revenue_usd_per_ths_day")
+        price = self.knowledge.schema.read(observation, "price_last_usd_per_mwh")
+        level = self._levels_at(price, observation, fleet, xp=xp)
+        return self._shave(level, 0.0 * price, observation, fleet, xp=xp)
+
+    def _levels_at(self, price: Array, observation: Array, fleet: FleetCurves, *, xp: Namespace) -> Array:
+        """Best levels at an energy price (USD/MWh, (..., 1)) with the expected peak charge on top; keeps the memory."""
+        revenue = self.knowledge.schema.read(observation, "hash_revenue_usd_per_ths_day")
         plain = best_levels(price, revenue, fleet, xp=xp)
         called = self._called
         if called is None or called.shape != plain.shape:
@@ -105,25 +116,29 @@ class PeakAvoiding(Rule):
         weight = 1.0 + called * (self.params.hold_factor - 1.0)
         level = best_levels(price + weight * self._peak_price(observation), revenue, fleet, xp=xp)
         self._called = xp.where((plain > 0.0) & (level <= 0.0), 1.0, xp.zeros_like(plain))
-        return self._shave(level, observation, revenue, fleet, xp=xp)
+        return level
 
-    def _peak_price(self, observation: Array) -> Array:
+    def _peak_price(self, observation: Array, channel: str = "peak_probability") -> Array:
         """Expected peak charge as an energy price, USD/MWh, (..., 1)."""
         read = self.knowledge.schema.read
-        charge_usd_per_kw = read(observation, "peak_probability") * read(observation, "cp_rate_usd_per_kw")
+        charge_usd_per_kw = read(observation, channel) * read(observation, "cp_rate_usd_per_kw")
         return self.params.call_factor * charge_usd_per_kw * KW_PER_MW / PEAK_INTERVAL_H
 
-    def _shave(self, level: Array, observation: Array, revenue: Array, fleet: FleetCurves, *, xp: Namespace) -> Array:
+    def _shave(self, level: Array, income: Array, observation: Array, fleet: FleetCurves, *, xp: Namespace) -> Array:
+        """Levels cut to the month's peak where the rest of the month does not earn the demand charge of exceeding it.
+
+        ``income`` is what a MWh earns beside its hashes, USD/MWh, (..., 1).
+        """
         read = self.knowledge.schema.read
+        revenue = read(observation, "hash_revenue_usd_per_ths_day")
         rate_usd_per_kw = read(observation, "demand_rate_usd_per_kw")
         hours_left = (1.0 - read(observation, "month_fraction")) * HOURS_PER_MONTH
         breakeven = earnings_usd_per_mwh(
             fleet.hashrate_rated_ths, fleet.power_rated_w, fleet.net_revenue_factor, revenue
         )
-        margin = breakeven - read(observation, "price_mean_24h_usd_per_mwh")
+        margin = breakeven + income - read(observation, "price_mean_24h_usd_per_mwh")
         worth = xp.maximum(margin, 0.0) * hours_left / KW_PER_MW > self.params.demand_factor * rate_usd_per_kw
-        rated_w = fleet.count * fleet.power_rated_w
-        used_frac = xp.sum(level * rated_w, axis=-1)[..., None] / xp.sum(rated_w, axis=-1) * self.params.overhead
+        used_frac = load_frac(level, fleet, xp=xp) * self.params.overhead
         ratio = read(observation, "month_peak_frac") / xp.maximum(used_frac, 1e-6)
         shaved = xp.maximum(level * xp.clip(ratio, 0.0, 1.0), fleet.level_min)
         shave = (level > 0.0) & (rate_usd_per_kw > 0.0) & ~worth

@@ -13,6 +13,7 @@ from typing import Any
 from agents.baselines.base import Knowledge, Rule
 from agents.baselines.fixed import AlwaysStock, BestFixedPreset, FixedPresetParams
 from agents.baselines.myopic import MyopicBestPreset, PeakAvoiding, PeakAvoidingParams
+from agents.baselines.reserve import ReserveOffering, ReserveOfferingParams
 from agents.baselines.threshold import HysteresisParams, HysteresisThrottle, Threshold, ThresholdParams
 from minesim.control.actuate import FleetCurves
 from minesim.control.channels import ObservationSchema
@@ -31,12 +32,18 @@ class RuleEntry:
         params: its parameter dataclass, None when it has none.
         grid: parameter name -> candidate values; their product is searched.
         summary: one line for reports.
+        needs_reserve: whether it applies only where the tariff has reserves.
     """
 
     build: Callable[..., Rule]
     params: type | None
     grid: Mapping[str, tuple[float, ...]]
     summary: str
+    needs_reserve: bool = False
+
+    def applies(self, offers_reserve: bool) -> bool:
+        """Whether the rule is of use under a tariff with (or without) reserves."""
+        return offers_reserve or not self.needs_reserve
 
     def candidates(self) -> list[RuleParams]:
         """All parameter sets of the grid, ``[None]`` for a rule without parameters."""
@@ -75,7 +82,19 @@ RULES: Mapping[str, RuleEntry] = {
         {"call_factor": (0.1, 0.3, 1.0, 3.0), "hold_factor": (1.0, 4.0)},
         "myopic with the expected peak charge in the price, and shaved to the month's running peak",
     ),
+    ReserveOffering.name: RuleEntry(
+        ReserveOffering,
+        ReserveOfferingParams,
+        {"share": (0.9, 0.97, 1.0), "call_factor": (0.1, 0.3, 0.5, 1.0), "ahead_factor": (0.0, 0.3)},
+        "peak avoiding, with the load sold as reserve while holding it pays, and shed when called",
+        needs_reserve=True,
+    ),
 }
+
+
+def applicable(offers_reserve: bool) -> tuple[str, ...]:
+    """Names of the rules that apply under a tariff with (or without) reserves, in the order of the table."""
+    return tuple(name for name, row in RULES.items() if row.applies(offers_reserve))
 
 
 def entry(name: str) -> RuleEntry:
@@ -127,7 +146,7 @@ def rules(
     *,
     offers_reserve: bool = False,
 ) -> dict[str, Callable[[], Rule]]:
-    """Name -> factory of every rule, for an environment with this schema and fleet.
+    """Name -> factory of every rule that applies, for an environment with this schema and fleet.
 
     Args:
         schema: channels of the observation.
@@ -141,7 +160,7 @@ def rules(
     def factory(name: str) -> Callable[[], Rule]:
         return lambda: build(name, knowledge, tuned.get(name))
 
-    return {name: factory(name) for name in RULES}
+    return {name: factory(name) for name in applicable(offers_reserve)}
 
 
 def tuned_params(scenario: str = "ercot") -> dict[str, RuleParams]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from agents.baselines.base import Knowledge
+from agents.baselines.forecast import fit_forecast
+from agents.baselines.mpc import build_mpc, mpc_candidates
 from agents.baselines.table import RuleParams, build, entry, plain_params
 from minesim.bench.rollout import OnStep, Panel, rollout
+from minesim.control.policy import Policy
 from minesim.envs.core import World
 
 
@@ -50,15 +54,31 @@ def try_candidates(
         ``profit_usd`` over ``candidate`` and ``week``; candidates in the order of the grid.
     """
     candidates = entry(name).candidates()
-    panel = Panel([build(name, knowledge, params) for params in candidates], len(starts))
-    sums = rollout(panel, world, np.tile(starts, len(candidates)), on_step=on_step)
-    profit = sums["profit_usd"].to_numpy().reshape(len(candidates), len(starts))
+    return try_policies([build(name, knowledge, params) for params in candidates], world, starts, on_step=on_step)
+
+
+def try_policies(
+    policies: Sequence[Policy], world: World, starts: NDArray[np.datetime64], *, on_step: OnStep | None = None
+) -> xr.Dataset:
+    """Net profit of every policy on every week, all in one batch; arguments and result as in :func:`try_candidates`."""
+    sums = rollout(Panel(policies, len(starts)), world, np.tile(starts, len(policies)), on_step=on_step)
+    profit = sums["profit_usd"].to_numpy().reshape(len(policies), len(starts))
     return xr.Dataset({"profit_usd": (("candidate", "week"), profit, {"units": "USD"})})
 
 
 def pick(name: str, tried: xr.Dataset) -> Tuned:
     """The candidate with the highest mean profit; the first of the grid where several are equal."""
     candidates = entry(name).candidates()
+    means = tried["profit_usd"].mean("week").to_numpy()
+    best = int(np.argmax(means))
+    return Tuned(candidates[best], float(means[best]), len(candidates))
+
+
+def tune_mpc(world: World, starts: NDArray[np.datetime64], *, on_step: OnStep | None = None) -> Tuned:
+    """The best candidate of :func:`agents.baselines.mpc.mpc_candidates` on validation weeks."""
+    candidates = mpc_candidates(world)
+    forecast = fit_forecast(world)
+    tried = try_policies([build_mpc(world, params, forecast) for params in candidates], world, starts, on_step=on_step)
     means = tried["profit_usd"].mean("week").to_numpy()
     best = int(np.argmax(means))
     return Tuned(candidates[best], float(means[best]), len(candidates))

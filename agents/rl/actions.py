@@ -1,24 +1,25 @@
-"""From the numbers of a network to an action of the site: directly, added to a rule, or as a price adder."""
+"""From the numbers of a network to an action of the site: directly, added to a rule, or as a price adder.
+
+Numpy arrays and torch tensors alike; tensors stay on their device.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from agents.baselines import Knowledge, Rule, build
 from agents.baselines.base import action_for_level
 from agents.baselines.myopic import best_levels
 from agents.baselines.table import TUNED_FOR, make_params, tuned_params, tuned_record
 from agents.rl.settings import ActionSettings
-from minesim.arrays import NUMPY
+from minesim.arrays import Array, namespace_of
+from minesim.control.actuate import FleetCurves
 from minesim.control.channels import symexp
 from minesim.control.observe import schema
 from minesim.envs.core import World
 
-Floats = NDArray[np.floating]
 RuleNumbers = Mapping[str, float]
 
 
@@ -31,11 +32,11 @@ class ActionMap(Protocol):
 
     size: int
 
-    def action(self, observation: Floats, raw: Floats) -> Floats:
+    def action(self, observation: Array, raw: Array) -> Array:
         """Action (B, n_act) from an observation (B, n_obs) and numbers of the network (B, size) in [-1, 1]."""
         ...
 
-    def reset(self, done: NDArray[np.bool_] | None = None) -> None:
+    def reset(self, done: Array | None = None) -> None:
         """Forget memory of finished rows."""
         ...
 
@@ -46,11 +47,11 @@ class Direct:
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def action(self, observation: Floats, raw: Floats) -> Floats:
+    def action(self, observation: Array, raw: Array) -> Array:
         """The numbers themselves."""
         return raw
 
-    def reset(self, done: NDArray[np.bool_] | None = None) -> None:
+    def reset(self, done: Array | None = None) -> None:
         """Nothing to forget."""
 
 
@@ -60,11 +61,11 @@ class RuleResidual:
     def __init__(self, rule: Rule, size: int, scale: float) -> None:
         self.rule, self.size, self.scale = rule, size, scale
 
-    def action(self, observation: Floats, raw: Floats) -> Floats:
+    def action(self, observation: Array, raw: Array) -> Array:
         """Rule plus scaled numbers, within [-1, 1]."""
-        return np.clip(self.rule.act(observation) + self.scale * raw, -1.0, 1.0)
+        return namespace_of(raw).clip(self.rule.act(observation) + self.scale * raw, -1.0, 1.0)
 
-    def reset(self, done: NDArray[np.bool_] | None = None) -> None:
+    def reset(self, done: Array | None = None) -> None:
         """Forget the rule's memory."""
         self.rule.reset(done)
 
@@ -78,20 +79,28 @@ class ShadowPrice:
 
     def __init__(self, knowledge: Knowledge, price_max_usd_per_mwh: float, *, per_cohort: bool) -> None:
         self.knowledge = knowledge
-        self.log_max = float(np.log1p(price_max_usd_per_mwh))
+        self.log_max = math.log1p(price_max_usd_per_mwh)
         self.prices = knowledge.cohorts if per_cohort else 1
         self.size = self.prices + int(knowledge.offers_reserve)
+        self._fleet = knowledge.fleet
+        self._fleet_kind: object = None
 
-    def action(self, observation: Floats, raw: Floats) -> Floats:
+    def action(self, observation: Array, raw: Array) -> Array:
         """Best preset of every cohort at energy price plus adder; a reserve offer is taken as it is."""
-        read, fleet = self.knowledge.schema.read, self.knowledge.fleet
-        adder = symexp(raw[..., : self.prices] * self.log_max, xp=NUMPY)
+        xp, read, fleet = namespace_of(observation), self.knowledge.schema.read, self._fleet_like(observation)
+        adder = symexp(raw[..., : self.prices] * self.log_max, xp=xp)
         price = read(observation, "price_last_usd_per_mwh") + adder
-        level = best_levels(price, read(observation, "hash_revenue_usd_per_ths_day"), fleet, xp=NUMPY)
-        action = action_for_level(level, read(observation, "level"), fleet.level_min, xp=NUMPY)
-        return np.concatenate([action, raw[..., self.prices :]], -1) if self.size > self.prices else action
+        level = best_levels(price, read(observation, "hash_revenue_usd_per_ths_day"), fleet, xp=xp)
+        action = action_for_level(level, read(observation, "level"), fleet.level_min, xp=xp)
+        return xp.concat([action, raw[..., self.prices :]], -1) if self.size > self.prices else action
 
-    def reset(self, done: NDArray[np.bool_] | None = None) -> None:
+    def _fleet_like(self, observation: Array) -> FleetCurves:
+        kind = (observation.dtype, getattr(observation, "device", None))
+        if kind != self._fleet_kind:
+            self._fleet, self._fleet_kind = self.knowledge.fleet.to(observation), kind
+        return self._fleet
+
+    def reset(self, done: Array | None = None) -> None:
         """Nothing to forget."""
 
 

@@ -16,15 +16,16 @@ from minesim.bench.files import write_whole
 from minesim.errors import DataFileError, explain
 
 CHECKPOINT = "checkpoint.pt"
-FORMAT = 2
+FORMAT = 3
 
 
 def random_state() -> dict[str, Any]:
-    """State of the process-wide generators, which stable-baselines3 draws from."""
+    """State of the process-wide generators, which learners draw from."""
     return {
         "python": random.getstate(),
         "numpy": np.random.get_state(),  # noqa: NPY002
         "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
 
 
@@ -32,7 +33,9 @@ def set_random_state(state: dict[str, Any]) -> None:
     """Restore :func:`random_state`."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])  # noqa: NPY002
-    torch.set_rng_state(state["torch"])
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all([part.cpu() for part in state["cuda"]])
 
 
 @contextlib.contextmanager
@@ -50,8 +53,8 @@ def save_checkpoint(folder: Path, content: dict[str, Any]) -> None:
     write_whole(folder / CHECKPOINT, lambda path: torch.save({"format": FORMAT, **content}, path))
 
 
-def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The checkpoint of a run, or None when there is none.
+def load_checkpoint(folder: Path, device: str = "cpu") -> dict[str, Any] | None:
+    """The checkpoint of a run with its tensors on ``device``, or None when there is none.
 
     It is unpickled, so load only what you wrote yourself; to use somebody else's policy take
     :func:`agents.rl.policy.load_policy`, which reads weights only.
@@ -64,11 +67,13 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
         return None
     fix = "Delete it to train from the start."
     try:
-        content = torch.load(path, map_location="cpu", weights_only=False)
+        content = torch.load(path, map_location=device, weights_only=False)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, AttributeError, ValueError) as error:
         raise DataFileError(explain(f"{str(path)!r} is not readable ({type(error).__name__})", fix=fix)) from error
     if content.get("format") != FORMAT:
-        raise DataFileError(explain(f"{str(path)!r} has format {content.get('format')!r}", allowed="1", fix=fix))
+        raise DataFileError(
+            explain(f"{str(path)!r} has format {content.get('format')!r}", allowed=str(FORMAT), fix=fix)
+        )
     return dict(content)
 
 

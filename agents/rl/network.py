@@ -11,10 +11,14 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from agents.rl.settings import AgentSettings
+from minesim.arrays import Array
+from minesim.errors import MissingExtraError, explain
 
 STD_MIN = 1e-2
 """Channels that hardly vary are not blown up; channels are scaled to order one already."""
 CLIP = 10.0
+PART = 65536
+"""Observations that are summed at once in float64."""
 ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "elu": torch.nn.ELU}
 
 
@@ -38,22 +42,27 @@ class NormalisedObservation(BaseFeaturesExtractor):
         return torch.clamp((observations - self.shift) * self.factor, -CLIP, CLIP)
 
     @torch.no_grad()
-    def update(self, observations: np.ndarray) -> None:
-        """Take observations (..., n) into the running moments."""
-        batch = torch.as_tensor(observations, device=self.mean.device).reshape(-1, self.mean.shape[0]).double()
-        total = self.count + len(batch)
-        weight = len(batch) / total
-        self.mean += (batch.mean(0) - self.mean) * weight
-        self.square += ((batch * batch).mean(0) - self.square) * weight
-        self.count.fill_(total)
+    def update(self, observations: Array) -> None:
+        """Take observations (..., n) into the running moments, a part at a time."""
+        rows = torch.as_tensor(observations, device=self.mean.device).reshape(-1, self.mean.shape[0])
+        for part in rows.split(PART):
+            self._take(part.double())
         std = torch.sqrt(torch.clamp(self.square - self.mean * self.mean, min=0.0))
         self.shift.copy_(self.mean.float())
         self.factor.copy_((1.0 / torch.clamp(std, min=STD_MIN)).float())
 
+    def _take(self, batch: torch.Tensor) -> None:
+        total = self.count + len(batch)
+        weight = len(batch) / total
+        self.mean += (batch.mean(0) - self.mean) * weight
+        self.square += ((batch * batch).mean(0) - self.square) * weight
+        self.count.copy_(total)
+
 
 def policy_options(agent: AgentSettings) -> dict[str, Any]:
-    """Arguments of the network for stable-baselines3."""
-    return {
+    """Arguments of the network for stable-baselines3 and its recurrent sister in sb3-contrib."""
+    memory = {"lstm_hidden_size": agent.lstm_size} if agent.lstm_size else {}
+    return memory | {
         "net_arch": {"pi": list(agent.nets), "vf": list(agent.nets)},
         "activation_fn": ACTIVATIONS[agent.activation],
         "log_std_init": agent.log_std_init,
@@ -63,10 +72,35 @@ def policy_options(agent: AgentSettings) -> dict[str, Any]:
 
 
 def make_network(agent: AgentSettings, n_obs: int, n_raw: int) -> ActorCriticPolicy:
-    """A network of these settings without a learner, to load weights into."""
-    return ActorCriticPolicy(
+    """A network of these settings without a learner.
+
+    Raises:
+        MissingExtraError: a recurrent one without sb3-contrib.
+    """
+    kind = recurrent_network() if agent.lstm_size else ActorCriticPolicy
+    return kind(
         gym.spaces.Box(-np.inf, np.inf, (n_obs,), np.float32),
         gym.spaces.Box(-1.0, 1.0, (n_raw,), np.float32),
         lambda _: agent.learning_rate,
         **policy_options(agent),
     )
+
+
+def recurrent_network() -> type[ActorCriticPolicy]:
+    """The class of networks with an LSTM.
+
+    Raises:
+        MissingExtraError: sb3-contrib is not installed.
+    """
+    try:
+        from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+    except ImportError as error:
+        raise MissingExtraError(
+            explain("a recurrent policy needs sb3-contrib", fix="Run: pip install 'minesim[agents]'")
+        ) from error
+    return RecurrentActorCriticPolicy
+
+
+def is_actor(name: str) -> bool:
+    """Whether a parameter of a network belongs to the policy (not to the value function)."""
+    return name.startswith(("lstm_actor", "mlp_extractor.policy_net", "action_net", "log_std"))

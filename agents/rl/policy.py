@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.rl.actions import ActionMap, RuleNumbers, build_actions
 from agents.rl.settings import ActionSettings, AgentSettings, Constraint, Stage, WarmStart
+from minesim.arrays import Array, namespace_of
 from minesim.bench.files import write_json
 from minesim.control.observe import schema
 from minesim.envs.core import World
@@ -20,12 +21,14 @@ from minesim.errors import ActionError, DataFileError, MissingExtraError, Params
 DESCRIPTION = "policy.json"
 BEST, LAST = "policy_best.pt", "policy_last.pt"
 FORMAT = 1
+Flags = NDArray[np.bool_]
 
 
 class TrainedPolicy:
     """The deterministic policy of a network: its mean, held for a control period, turned into an action.
 
-    Memory: the held numbers of each row, and that of the rule of a residual.
+    Takes numpy arrays and torch tensors. Memory, one for each row: the held numbers, those of a recurrent network, and
+    that of the rule of a residual.
     """
 
     def __init__(self, name: str, network: Any, actions: ActionMap, repeat: int) -> None:
@@ -34,10 +37,11 @@ class TrainedPolicy:
         self.actions = actions
         self.repeat = repeat
         self.n_obs = int(network.observation_space.shape[0])
-        self._held: NDArray[np.float32] | None = None
+        self._mean: Mean = RecurrentMean(network) if hasattr(network, "lstm_actor") else NetworkMean(network)
+        self._held: Array = None
         self._age = np.zeros(0, np.int64)
 
-    def act(self, observation: NDArray[np.floating]) -> NDArray[np.floating]:
+    def act(self, observation: Array) -> Array:
         """Actions (..., n_act) in [-1, 1] for observations (..., n_obs).
 
         Raises:
@@ -55,30 +59,109 @@ class TrainedPolicy:
         action = self.actions.action(rows, self._numbers(rows))
         return action.reshape(*observation.shape[:-1], action.shape[-1])
 
-    def reset(self, done: NDArray[np.bool_] | None = None) -> None:
+    def reset(self, done: Array | None = None) -> None:
         """Decide anew in the rows where ``done`` is true (all when None)."""
         self.actions.reset(done)
         if done is None or self._held is None:
             self._held = None
+            self._mean.reset(None)
         else:
-            self._age = np.where(np.asarray(done, bool).reshape(-1), 0, self._age)
+            ended = to_host(done).astype(bool).reshape(-1)
+            self._age = np.where(ended, 0, self._age)
+            self._mean.reset(ended)
 
-    def _numbers(self, rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    def _numbers(self, rows: Array) -> Array:
         if self._held is None or len(self._held) != len(rows):
-            self._held, self._age = np.zeros((len(rows), self.actions.size), np.float32), np.zeros(len(rows), np.int64)
+            self._held, self._age = None, np.zeros(len(rows), np.int64)
+            self._mean.reset(None)
         due = self._age == 0
         if due.any():
-            self._held = np.where(due[:, None], self._mean(rows), self._held)
+            xp, fresh = namespace_of(rows), self._mean(rows, due)
+            chosen = xp.asarray(due[:, None], like=rows) > 0.0
+            self._held = fresh if self._held is None else xp.where(chosen, fresh, self._held)
         self._age = (self._age + 1) % self.repeat
         return self._held
 
-    def _mean(self, rows: NDArray[np.floating]) -> NDArray[np.float32]:
+
+class Mean(Protocol):
+    """The mean of a network's distribution, within [-1, 1]."""
+
+    def __call__(self, rows: Array, due: Flags) -> Array:
+        """Numbers (B, size) for observations (B, n_obs); rows that are not due get anything."""
+        ...
+
+    def reset(self, done: Flags | None) -> None:
+        """Forget memory of the rows where ``done`` is true (all when None)."""
+        ...
+
+
+class NetworkMean:
+    """Of a network without memory."""
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+
+    def __call__(self, rows: Array, due: Flags) -> Array:
+        """Numbers of all rows."""
         import torch
 
         with torch.no_grad():
-            tensor = torch.as_tensor(rows, dtype=torch.float32, device=self.network.device)
-            mean = self.network.get_distribution(tensor).mode()
-        return np.clip(mean.cpu().numpy(), -1.0, 1.0)
+            mean = self.network.get_distribution(to_network(rows, self.network)).mode()
+        return like_rows(mean.clamp(-1.0, 1.0), rows)
+
+    def reset(self, done: Flags | None) -> None:
+        """Nothing to forget."""
+
+
+class RecurrentMean:
+    """Of a recurrent network, whose memory goes on with each decision of a row; (layers, B, hidden) each."""
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+        self._memory: Any = None
+
+    def __call__(self, rows: Array, due: Flags) -> Array:
+        """Numbers of all rows; memory changes in those that are due."""
+        import torch
+
+        network = self.network
+        if self._memory is None:
+            layers, _, hidden = network.lstm_hidden_state_shape
+            zeros = torch.zeros(layers, len(rows), hidden, device=network.device)
+            self._memory = (zeros, zeros)
+        with torch.no_grad():
+            starts = torch.zeros(len(rows), device=network.device)
+            distribution, after = network.get_distribution(to_network(rows, network), self._memory, starts)
+            chosen = torch.as_tensor(due, device=network.device)[:, None]
+            self._memory = tuple(torch.where(chosen, new, old) for new, old in zip(after, self._memory, strict=True))
+            return like_rows(distribution.mode().clamp(-1.0, 1.0), rows)
+
+    def reset(self, done: Flags | None) -> None:
+        """Zeros, as at the start of an episode in training."""
+        import torch
+
+        if done is None or self._memory is None:
+            self._memory = None
+        else:
+            kept = torch.as_tensor(1.0 - done, dtype=torch.float32, device=self.network.device)[:, None]
+            self._memory = tuple(kept * part for part in self._memory)
+
+
+def to_network(rows: Array, network: Any) -> Any:
+    """Observations as the network takes them."""
+    import torch
+
+    return torch.as_tensor(rows, dtype=torch.float32, device=network.device)
+
+
+def like_rows(values: Any, rows: Array) -> Array:
+    """Numbers of a network in the kind of the observations that they belong to."""
+    return values.cpu().numpy() if isinstance(rows, np.ndarray) else values.to(rows.device)
+
+
+def to_host(values: Array) -> NDArray[Any]:
+    """Anything as a numpy array."""
+    return np.asarray(values.cpu()) if hasattr(values, "cpu") else np.asarray(values)
 
 
 def describe_policy(

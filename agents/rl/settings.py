@@ -10,6 +10,7 @@ from minesim.errors import ParamsError, explain, nearest
 ACTION_KINDS = ("direct", "residual", "shadow_price")
 CONSTRAINT_KINDS = ("none", "penalty", "lagrangian")
 ACTIVATIONS = ("tanh", "relu", "elu")
+TRAINERS = ("sb3", "batched")
 
 
 @dataclass
@@ -82,13 +83,16 @@ class AgentSettings:
         name: of the recipe.
         envs: environments side by side.
         n_steps: decisions of each environment per training iteration.
-        batch_size, epochs, learning_rate, gae_lambda, clip_range, ent_coef, vf_coef, max_grad_norm, target_kl: as in
+        batch_size, epochs, learning_rate, gae_lambda, clip_range, ent_coef, vf_coef, max_grad_norm: as in
             stable-baselines3.
+        target_kl: None for none; with the trainer ``sb3`` it ends an iteration's epochs early, with ``batched`` it
+            steers the learning rate.
         gamma: discount per decision; when None it follows from ``half_life_h``.
         half_life_h: time in which a reward loses half its weight, h.
         control_period_min: time between decisions; the actions in between repeat the numbers of the network.
         nets: hidden sizes of policy and value network.
         activation: ``tanh``, ``relu`` or ``elu``.
+        lstm_size: hidden numbers of an LSTM between observation and nets, one each for policy and value; 0 for none.
         log_std_init: logarithm of the first exploration noise.
         normalise_observations: running mean and deviation, kept inside the policy.
         reward_scale: factor on the reward; when None 1 - gamma, which makes values of the order of a reward.
@@ -114,6 +118,7 @@ class AgentSettings:
     control_period_min: float = 5.0
     nets: list[int] = field(default_factory=lambda: [64, 64])
     activation: str = "tanh"
+    lstm_size: int = 0
     log_std_init: float = 0.0
     normalise_observations: bool = True
     reward_scale: float | None = None
@@ -150,6 +155,16 @@ class AgentSettings:
             raise ParamsError(explain(f"agent.half_life_h is {self.half_life_h} h", allowed="above 0"))
         if self.learning_rate <= 0.0:
             raise ParamsError(explain(f"agent.learning_rate is {self.learning_rate}", allowed="above 0"))
+        if self.lstm_size < 0:
+            raise ParamsError(explain(f"agent.lstm_size is {self.lstm_size}", allowed="0 for none, or more"))
+        if self.lstm_size and self.warm_start.rule:
+            raise ParamsError(
+                explain(
+                    f"agent.warm_start.rule is {self.warm_start.rule!r} with lstm_size {self.lstm_size}",
+                    allowed="a warm start of networks without memory",
+                    fix="Take actions.kind=residual to begin a recurrent policy at a rule.",
+                )
+            )
         if self.warm_start.rule and self.actions.kind != "direct":
             raise ParamsError(
                 explain(
@@ -222,10 +237,12 @@ class TrainerSettings:
     """How long to train, and how often to look and to save.
 
     Attributes:
-        name: ``sb3``.
+        name: ``sb3`` (stable-baselines3 over the numpy batch) or ``batched`` (rsl-rl over the torch batch).
         steps: control steps of all environments together; 0 takes the sum of the curriculum.
         device: ``cpu`` or ``cuda``; equal seeds give equal bits on the CPU only.
         threads: of torch.
+        compiled: run the twin compiled by torch (needs a C++ compiler, for a GPU Triton; falls back without): several
+            times faster after the first seconds. The state is then float32 with either trainer.
         evaluate_every: control steps between evaluations on the validation weeks; 0 for the end only.
         checkpoint_every: control steps between checkpoints.
     """
@@ -234,6 +251,7 @@ class TrainerSettings:
     steps: int = 0
     device: str = "cpu"
     threads: int = 1
+    compiled: bool = False
     evaluate_every: int = 1_000_000
     checkpoint_every: int = 500_000
 
@@ -287,10 +305,20 @@ class TrainSettings:
             ParamsError: a value is not possible; the message names it.
         """
         _one_of_all("task.name", self.task.name, ("hashrate",))
-        _one_of_all("trainer.name", self.trainer.name, ("sb3",))
+        _one_of_all("trainer.name", self.trainer.name, TRAINERS)
         _one_of_all("tracking.kind", self.tracking.kind, ("none", "tensorboard", "wandb"))
         _one_of_all("tracking.mode", self.tracking.mode, ("offline", "online", "disabled"))
         self.agent.check()
+        if self.trainer.name == "batched" and self.agent.lstm_size:
+            raise ParamsError(
+                explain(
+                    f"agent.lstm_size is {self.agent.lstm_size} with trainer.name 'batched'",
+                    allowed="0",
+                    fix="Take trainer=sb3 for recurrent policies.",
+                )
+            )
+        if self.trainer.threads < 1:
+            raise ParamsError(explain(f"trainer.threads is {self.trainer.threads}", allowed="1 or more"))
         if self.seed < 0:
             raise ParamsError(explain(f"seed is {self.seed}", allowed="0 or more"))
         if self.total_steps() < 1:

@@ -1,4 +1,4 @@
-"""Train PPO (stable-baselines3) over the batch, one training iteration at a time.
+"""A training run: a learner, one training iteration at a time.
 
 Between iterations everything is at rest: there the run is judged, saved, stopped and gone on with.
 """
@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from stable_baselines3 import PPO
-from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.policies import ActorCriticPolicy
 
-from agents.rl.actions import RuleResidual, build_actions, build_rule, rule_numbers
+from agents.rl.actions import build_actions, build_rule, rule_numbers
 from agents.rl.checkpoint import (
     borrowed_random_state,
     load_checkpoint,
@@ -26,20 +25,19 @@ from agents.rl.checkpoint import (
     set_random_state,
 )
 from agents.rl.evaluation import Judge
-from agents.rl.network import policy_options
+from agents.rl.learner import Learner, check_device, make_learner
+from agents.rl.network import is_actor
 from agents.rl.policy import BEST, LAST, TrainedPolicy, describe_policy
 from agents.rl.settings import TrainSettings
 from agents.rl.tracking import Trackers, open_tracking
-from agents.rl.vec_env import SiteVecEnv
-from agents.rl.warm_start import MapAsPolicy, gather, imitate, is_actor
+from agents.rl.warm_start import MapAsPolicy, gather, imitate
 from minesim.bench.files import content_hash
-from minesim.envs.batch import HashrateTuningVectorEnv
+from minesim.control.policy import Policy
 from minesim.envs.core import EnvConfig, World, build_world
 from minesim.tasks.hashrate import HashrateTask
 
 PRIMED_DAYS = 1.0
 """Experience from which the first scale of observations is taken."""
-SHOWN = ("train/approx_kl", "train/clip_fraction", "train/explained_variance", "train/value_loss", "train/std")
 
 
 @dataclass(frozen=True)
@@ -143,6 +141,9 @@ class Training:
         folder: of the run; by default :func:`run_folder`.
         judge: how policies are judged; None judges none.
         tell: for notices.
+
+    Raises:
+        ParamsError: an impossible value, or a device that is not here.
     """
 
     def __init__(
@@ -153,6 +154,7 @@ class Training:
         tell: Callable[[str], None] = lambda text: None,
     ) -> None:
         settings.check()
+        check_device(settings.trainer.device)
         self.settings, self.agent = settings, settings.agent
         self.folder = run_folder(settings) if folder is None else folder
         self.judge, self.tell = judge, tell
@@ -175,7 +177,7 @@ class Training:
             MinesimError: settings that cannot be met, or a damaged checkpoint.
         """
         with borrowed_random_state():
-            saved = load_checkpoint(self.folder)
+            saved = load_checkpoint(self.folder, self.settings.trainer.device)
             self._build(saved)
             trackers = open_tracking(
                 self.folder, self.settings.tracking, asdict(self.settings), self.outcome.steps, self.tell
@@ -216,28 +218,22 @@ class Training:
 
     def _iterate(self) -> dict[str, float]:
         """One iteration: gather, learn, then take observations and costs into account."""
-        agent, model = self.agent, self.model
-        for name, weight in model.policy.named_parameters():
+        agent, learner = self.agent, self.learner
+        for name, weight in learner.network.named_parameters():
             weight.requires_grad_(self.iteration >= agent.frozen_iterations or not is_actor(name))
-        self.env.cost_weight = self.cost_weight
-        model.learn(agent.envs * agent.n_steps, log_interval=None, reset_num_timesteps=False)
+        learner.env.cost_weight = self.cost_weight
+        learned = learner.iterate()
         self.iteration += 1
-        self.outcome.steps += agent.envs * agent.n_steps * self.env.repeat
-        means = self.env.take_means()
+        self.outcome.steps += agent.envs * agent.n_steps * learner.env.repeat
+        means = learner.env.take_means()
         self._last_profit = means["profit_usd_per_week"]
         constraint = agent.constraint
         if constraint.kind == "lagrangian":
             self.cost_weight = max(0.0, self.cost_weight + constraint.step * (means["cost"] - constraint.limit))
         if agent.normalise_observations:
-            model.policy.features_extractor.update(model.rollout_buffer.observations)
-        learned = {
-            name: float(model.logger.name_to_value[name]) for name in SHOWN if name in model.logger.name_to_value
-        }
-        model.logger.name_to_value.clear()
-        return {
-            **{f"train/{name}": value for name, value in means.items()},
-            "train/cost_weight": self.cost_weight,
-        } | learned
+            learner.network.features_extractor.update(learner.seen())
+        told = {f"train/{name}": value for name, value in means.items()}
+        return told | {"train/cost_weight": self.cost_weight} | learned
 
     def _progress(self) -> Progress:
         best = self.outcome.evaluations[self.outcome.best].mean if self.outcome.evaluations else float("nan")
@@ -246,66 +242,39 @@ class Training:
     # ------------------------------------------------------------------ build
 
     def _build(self, saved: dict[str, Any] | None) -> None:
-        agent, seed = self.agent, self.settings.seed
+        agent = self.agent
         self.stage = saved["stage"] if saved else 0
         self.world = training_world(self.settings, self.stages[self.stage].difficulty)
         self.numbers = rule_numbers(agent.actions.rule, self.world) if agent.actions.kind == "residual" else {}
-        self.env = self._make_env(self.world)
-        self.model = PPO(
-            "MlpPolicy",
-            self.env,
-            learning_rate=agent.learning_rate,
-            n_steps=agent.n_steps,
-            batch_size=agent.batch_size,
-            n_epochs=agent.epochs,
-            gamma=agent.discount(),
-            gae_lambda=agent.gae_lambda,
-            clip_range=agent.clip_range,
-            ent_coef=agent.ent_coef,
-            vf_coef=agent.vf_coef,
-            max_grad_norm=agent.max_grad_norm,
-            target_kl=agent.target_kl,
-            policy_kwargs=policy_options(agent),
-            device=self.settings.trainer.device,
-            seed=seed,
-        )
-        self.model.set_logger(Logger(folder=None, output_formats=[]))
+        self.learner: Learner = make_learner(self.settings, self.world, self.numbers)
         if saved is None:
             self._begin()
         else:
             self._restore(saved)
-        describe_policy(self.folder, self.folder.name, agent, self.world, self.numbers, self.env.actions.size)
-
-    def _make_env(self, world: World) -> SiteVecEnv:
-        agent = self.agent
-        return SiteVecEnv(
-            HashrateTuningVectorEnv(agent.envs, world=world, stagger=True),
-            build_actions(agent.actions, world, self.numbers),
-            repeat=agent.repeat(world.config.dt_ctrl_s),
-            reward_scale=agent.scale(),
-            reward_clip=agent.reward_clip,
-        )
+        describe_policy(self.folder, self.folder.name, agent, self.world, self.numbers, self.learner.env.actions.size)
 
     def _begin(self) -> None:
         """First scale of observations, and imitation where it is asked for."""
-        agent, seed = self.agent, self.settings.seed
-        warm = agent.warm_start
+        agent, seed, warm = self.agent, self.settings.seed, self.agent.warm_start
         if not warm.rule and not agent.normalise_observations:
             return
-        if warm.rule:
-            teacher: Any = build_rule(warm.rule, self.world)
-        elif isinstance(self.env.actions, RuleResidual) or agent.actions.kind == "shadow_price":
-            teacher = MapAsPolicy(build_actions(agent.actions, self.world, self.numbers))
-        else:
-            teacher = build_rule("always_stock", self.world)
         days = warm.days if warm.rule else PRIMED_DAYS
         steps = max(1, round(days * 86400.0 / self.world.config.dt_ctrl_s))
-        experience = gather(teacher, self.world, warm.envs, steps, seed)
+        experience = gather(self._teacher(), self.world, warm.envs, steps, seed)
         if agent.normalise_observations:
-            self.model.policy.features_extractor.update(experience.observations)
+            self.network.features_extractor.update(experience.observations)
         if warm.rule:
-            error = imitate(self.model.policy, experience, warm.epochs, seed)
+            error = imitate(self.network, experience, warm.epochs, seed)
             self.tell(f"Imitated {warm.rule} on {len(experience.actions):,} actions; error {error:.3f} (range 2).")
+
+    def _teacher(self) -> Policy:
+        """Whose experience a run begins with: the rule to imitate, else what the actions are at zeros."""
+        agent = self.agent
+        if agent.warm_start.rule:
+            return build_rule(agent.warm_start.rule, self.world)
+        if agent.actions.kind == "direct":
+            return build_rule("always_stock", self.world)
+        return MapAsPolicy(build_actions(agent.actions, self.world, self.numbers))
 
     def _enter_stage(self) -> None:
         """Change to the world of the stage that these steps belong to."""
@@ -315,34 +284,35 @@ class Training:
             return
         self.stage = stage
         self.world = training_world(self.settings, self.stages[stage].difficulty)
-        self.env.close()
-        self.env = self._make_env(self.world)
-        self.env.seed(self.settings.seed)
-        self.model.set_env(self.env)
+        self.learner.enter(self.world)
 
     # ------------------------------------------------------------------ judge, save, go on
+
+    @property
+    def network(self) -> ActorCriticPolicy:
+        """What is trained."""
+        return self.learner.network
 
     def policy(self) -> TrainedPolicy:
         """The network as it is now, as a policy."""
         world = self.judge.world if self.judge else self.world
         actions = build_actions(self.agent.actions, world, self.numbers)
-        return TrainedPolicy(self.folder.name, self.model.policy, actions, self.env.repeat)
+        return TrainedPolicy(self.folder.name, self.network, actions, self.learner.env.repeat)
 
     def _evaluate(self, trackers: Trackers) -> None:
         if self.judge is None:
             return
-        self.model.policy.set_training_mode(False)
+        self.network.set_training_mode(False)
         result = Evaluation(self.outcome.steps, self.judge.profit(self.policy()).tolist())
         self.outcome.evaluations.append(result)
         means = [item.mean for item in self.outcome.evaluations]
         self.outcome.best = int(np.argmax(means))
         if self.outcome.best == len(means) - 1:
-            save_weights(self.folder / BEST, self.model.policy.state_dict())
+            save_weights(self.folder / BEST, self.network.state_dict())
         trackers.log({"validation/profit_usd_per_week": result.mean}, self.outcome.steps)
 
     def _save(self) -> None:
-        model = self.model
-        save_weights(self.folder / LAST, model.policy.state_dict())
+        save_weights(self.folder / LAST, self.network.state_dict())
         save_checkpoint(
             self.folder,
             {
@@ -352,26 +322,15 @@ class Training:
                 "cost_weight": self.cost_weight,
                 "evaluations": [asdict(item) for item in self.outcome.evaluations],
                 "best": self.outcome.best,
-                "policy": model.policy.state_dict(),
-                "optimiser": model.policy.optimizer.state_dict(),
-                "num_timesteps": model.num_timesteps,
-                "n_updates": model._n_updates,
-                "last_obs": model._last_obs,
-                "last_episode_starts": model._last_episode_starts,
-                "env": None if model._last_obs is None else self.env.snapshot(),
+                "learner": self.learner.snapshot(),
                 "random": random_state(),
             },
         )
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        model, outcome = self.model, self.outcome
+        outcome = self.outcome
         outcome.steps, outcome.best = saved["steps"], saved["best"]
         outcome.evaluations = [Evaluation(**item) for item in saved["evaluations"]]
         self.iteration, self.cost_weight = saved["iteration"], saved["cost_weight"]
-        model.policy.load_state_dict(saved["policy"])
-        model.policy.optimizer.load_state_dict(saved["optimiser"])
-        model.num_timesteps, model._n_updates = saved["num_timesteps"], saved["n_updates"]
-        model._last_obs, model._last_episode_starts = saved["last_obs"], saved["last_episode_starts"]
-        if saved["env"] is not None:
-            self.env.restore(saved["env"])
+        self.learner.restore(saved["learner"])
         set_random_state(saved["random"])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents.rl.actions import ActionMap
+from agents.rl.network import is_actor
 from minesim.control.policy import Policy
 from minesim.envs.batch import HashrateTuningVectorEnv
 from minesim.envs.core import World
@@ -82,8 +83,3 @@ def imitate(network: ActorCriticPolicy, experience: Experience, epochs: int, see
             optimiser.step()
             total += loss.item() * len(rows)
     return float(np.sqrt(total / len(observations)))
-
-
-def is_actor(name: str) -> bool:
-    """Whether a parameter of the network belongs to the policy (not to the value function)."""
-    return name.startswith(("mlp_extractor.policy_net", "action_net", "log_std"))

@@ -13,8 +13,11 @@ import xarray as xr
 from minesim.bench import figures
 from minesim.bench.files import write_text
 from minesim.bench.metrics import METRICS
+from minesim.bench.overview import Overview, overview
+from minesim.bench.regret import profit_at_scale
 from minesim.bench.rollout import MONEY_TERMS
-from minesim.bench.scorecard import HEADLINE, best_agent, comparisons, intervals, values
+from minesim.bench.scorecard import HEADLINE, best_agent, comparisons, intervals, players, values
+from minesim.bench.standing import at_scale, claims, has_scales
 from minesim.bench.statistics import Comparison, Interval
 from minesim.errors import MissingExtraError, explain
 
@@ -99,6 +102,7 @@ class Section:
     pictures: Mapping[str, str]
     facts: Sequence[tuple[str, str]] = field(default_factory=tuple)
     parameters: Mapping[str, str] = field(default_factory=dict)
+    overview: Overview | None = None
 
 
 def usd(value: float, *, signed: bool = False) -> str:
@@ -159,12 +163,17 @@ def render(card: xr.Dataset, traces: Mapping[str, Mapping[str, xr.Dataset]], abo
     )
     sections = [_section(card, str(name), traces.get(str(name), {}), about) for name in card["scenario"].to_numpy()]
     return environment.get_template("report.html.j2").render(
-        about=about, sections=sections, metrics=METRICS, scales=COST_SCALES, block_weeks=card.attrs["block_weeks"]
+        about=about,
+        sections=sections,
+        claims=claims_told(card),
+        metrics=METRICS,
+        scales=COST_SCALES,
+        block_weeks=card.attrs["block_weeks"],
     )
 
 
 def _section(card: xr.Dataset, scenario: str, traces: Mapping[str, xr.Dataset], about: About) -> Section:
-    agents = [str(agent) for agent in card["agent"].to_numpy()]
+    agents = players(card, scenario)
     ordered = [about.baseline, *(agent for agent in agents if agent != about.baseline)]
     best = best_agent(card, scenario)
     profit = intervals(card, scenario)
@@ -202,22 +211,28 @@ def _section(card: xr.Dataset, scenario: str, traces: Mapping[str, xr.Dataset], 
         finding=_finding(best, about.baseline, against_base),
         rows=[_row(card, scenario, agent, best, profit, against_base, against_best) for agent in ordered],
         notes=_notes(card, scenario, best, about.baseline, against_base, gains, terms),
-        sensitivity=[(agent, [usd(_at_cost_scale(terms[agent], scale)) for scale in COST_SCALES]) for agent in ordered],
+        sensitivity=[
+            (agent, [usd(_at_cost_scale(card, scenario, agent, terms[agent], scale)) for scale in COST_SCALES])
+            for agent in ordered
+        ],
         pictures=pictures,
         facts=about.scenarios.get(scenario, ()),
         parameters=about.parameters.get(scenario, {}),
+        overview=overview(card, scenario, about.baseline) if has_scales(card) else None,
     )
+
+
+def _at_cost_scale(card: xr.Dataset, scenario: str, agent: str, terms: Mapping[str, float], scale: float) -> float:
+    """Weekly profit at a cost scale: of what was tuned for it where the card has that, else of the same runs."""
+    if has_scales(card) and scale in card["scale"]:
+        return float(at_scale(card, agent, scenario, scale).mean())
+    return float(profit_at_scale(terms, scale))
 
 
 def _most_different(gains: Mapping[str, np.ndarray]) -> list[str]:
     """Beside baseline and best, the rule that earned least among those that did not do the same as the baseline."""
     moved = {agent: float(gain.mean()) for agent, gain in gains.items() if np.abs(gain).max() > TIED_USD}
     return [min(moved, key=lambda agent: moved[agent])] if moved else []
-
-
-def _at_cost_scale(terms: Mapping[str, float], scale: float) -> float:
-    """Weekly profit if wear and stops cost ``scale`` times what is assumed; both enter the profit linearly."""
-    return terms[HEADLINE] + (1.0 - scale) * (terms["wear_usd"] + terms["restart_usd"])
 
 
 def _row(
@@ -346,6 +361,18 @@ def _notes(
 def _words(agent: str, capital: bool = False) -> str:
     text = agent.replace("_", " ")
     return text.capitalize() if capital else text
+
+
+def claims_told(card: xr.Dataset) -> list[str]:
+    """The claims that were fixed before the test run, and what came of them."""
+    if not has_scales(card):
+        return []
+    return [
+        f"{_words(claim.agent)} against {_words(claim.against)} on {claim.scenario}: "
+        f"{usd(claim.difference.estimate, signed=True)} a week ({_range(claim.difference, signed=True)}; p "
+        f"{_p(claim.p_adjusted)} after correction): {'holds' if claim.holds else 'does not hold'}."
+        for claim in claims(card)
+    ]
 
 
 def facts(**items: Any) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,17 @@ HEADLINE = "profit_usd"
 
 
 def scorecard(
-    cells: Mapping[tuple[str, str], xr.Dataset], *, attrs: Mapping[str, str | float | int] | None = None
+    cells: Mapping[tuple[str, str], xr.Dataset],
+    *,
+    absent: Collection[tuple[str, str]] = (),
+    attrs: Mapping[str, str | float | int] | None = None,
 ) -> xr.Dataset:
     """Put finished rollouts together.
 
     Args:
         cells: (agent, scenario) -> sums of a rollout over ``run``; all agents of a scenario on the same weeks and
             seeds, all scenarios with as many weeks and the same seeds.
+        absent: pairs without a result because the agent does not apply there; their values are NaN.
         attrs: what else belongs to the record (versions, site, tuned parameters as JSON text).
 
     Returns:
@@ -42,23 +46,27 @@ def scorecard(
     if not agents:
         raise ParamsError(explain("there are no finished cells", fix="Run at least one agent on one scenario."))
     tables: dict[tuple[str, str], xr.Dataset] = {}
+    firsts: dict[str, xr.Dataset] = {}
     for scenario in scenarios:
         for agent in agents:
-            if (agent, scenario) not in cells:
+            if (agent, scenario) in cells:
+                tables[agent, scenario] = _by_week_and_seed(cells[agent, scenario])
+                first = firsts.setdefault(scenario, tables[agent, scenario])
+                _require_same(first, tables[agent, scenario], f"{agent!r} on {scenario!r}", ("week_start", "seed"))
+            elif (agent, scenario) not in absent:
                 raise ParamsError(explain(f"agent {agent!r} has no result on scenario {scenario!r}"))
-            tables[agent, scenario] = _by_week_and_seed(cells[agent, scenario])
-        first = tables[agents[0], scenario]
-        for agent in agents:
-            _require_same(first, tables[agent, scenario], f"{agent!r} on {scenario!r}", ("week_start", "seed"))
-        _require_same(tables[agents[0], scenarios[0]], first, f"scenario {scenario!r}", ("week", "seed"))
+        _require_same(firsts[scenarios[0]], firsts[scenario], f"scenario {scenario!r}", ("week", "seed"))
+    for agent, scenario in absent:
+        if agent in agents and scenario in firsts:
+            tables[agent, scenario] = xr.full_like(firsts[scenario], np.nan)
     rows = [xr.concat([tables[agent, s].drop_vars("week_start") for s in scenarios], "scenario") for agent in agents]
     card = xr.concat(rows, "agent", combine_attrs="override").transpose(*DIMS)
-    starts = np.stack([tables[agents[0], s]["week_start"].to_numpy() for s in scenarios])
+    starts = np.stack([firsts[s]["week_start"].to_numpy() for s in scenarios])
     card = card.assign_coords(
         agent=agents, scenario=scenarios, week_start=(("scenario", "week"), starts.astype("datetime64[ns]"))
     )
     for name in BY_NAME:
-        card[name].attrs = dict(tables[agents[0], scenarios[0]][name].attrs)
+        card[name].attrs = dict(firsts[scenarios[0]][name].attrs)
     card.attrs = {"headline": HEADLINE, "block_weeks": BLOCK_WEEKS, "resamples": RESAMPLES, **(attrs or {})}
     return card
 
@@ -107,26 +115,32 @@ def values(card: xr.Dataset, agent: str, scenario: str, metric: str = HEADLINE) 
     return card[metric].sel(agent=agent, scenario=scenario).to_numpy()
 
 
+def players(card: xr.Dataset, scenario: str) -> list[str]:
+    """Agents that have a result on a scenario, in the order of the card."""
+    there = np.isfinite(card[HEADLINE].sel(scenario=scenario)).any(("week", "seed")).to_numpy()
+    return [str(agent) for agent, plays in zip(card["agent"].to_numpy(), there, strict=True) if plays]
+
+
 def intervals(card: xr.Dataset, scenario: str, metric: str = HEADLINE) -> dict[str, Interval]:
     """Interval of the weekly mean of every agent; NaN weeks (nothing was used) are left out."""
     result = {}
-    for agent in card["agent"].to_numpy():
-        table = values(card, str(agent), scenario, metric)
+    for agent in players(card, scenario):
+        table = values(card, agent, scenario, metric)
         whole = table[np.isfinite(table).all(axis=1)]
-        result[str(agent)] = mean_interval(whole) if len(whole) else NO_INTERVAL
+        result[agent] = mean_interval(whole) if len(whole) else NO_INTERVAL
     return result
 
 
 def comparisons(card: xr.Dataset, scenario: str, baseline: str, metric: str = HEADLINE) -> list[Comparison]:
     """Paired comparisons of all agents with ``baseline`` on one scenario, corrected for their number."""
-    table = {str(agent): values(card, str(agent), scenario, metric) for agent in card["agent"].to_numpy()}
+    table = {agent: values(card, agent, scenario, metric) for agent in players(card, scenario)}
     return compare(table, baseline)
 
 
 def best_agent(card: xr.Dataset, scenario: str, metric: str = HEADLINE) -> str:
     """Agent with the highest mean of ``metric`` (the best in hindsight: chosen on the same weeks)."""
     means = card[metric].sel(scenario=scenario).mean(("week", "seed")).to_numpy()
-    return str(card["agent"].to_numpy()[int(np.argmax(means))])
+    return str(card["agent"].to_numpy()[int(np.nanargmax(means))])
 
 
 def as_plain(card: xr.Dataset, baseline: str) -> dict[str, Any]:
@@ -147,13 +161,13 @@ def as_plain(card: xr.Dataset, baseline: str) -> dict[str, Any]:
                 for against in dict.fromkeys((baseline, best))
             },
             "weekly": {
-                str(agent): {str(m): card[m].sel(agent=agent, scenario=scenario).to_numpy() for m in card.data_vars}
-                for agent in card["agent"].to_numpy()
+                agent: {name: card[name].sel(agent=agent, scenario=scenario).to_numpy() for name in BY_NAME}
+                for agent in players(card, name)
             },
         }
     return {
         "attributes": dict(card.attrs),
-        "metrics": {str(name): dict(card[name].attrs) for name in card.data_vars},
+        "metrics": {name: dict(card[name].attrs) for name in BY_NAME},
         "seeds": card["seed"].to_numpy(),
         "scenarios": scenarios,
     }

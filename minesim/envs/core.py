@@ -24,6 +24,7 @@ from minesim.control.meter import MeterState, initial_meter
 from minesim.control.observe import Encoding
 from minesim.control.telemetry import Telemetry
 from minesim.envs import compilation
+from minesim.envs.snapshot import CoreSnapshot
 from minesim.errors import ActionError, ParamsError, ScenarioError, explain, nearest, pick
 from minesim.physics.firmware import FirmwareCommand
 from minesim.scenario import Scenario, TraceTable, compile_table, scenario
@@ -349,6 +350,21 @@ def advance(
     return SiteCarry(state, history, meter, telemetry, outcome.power_site_w), observation, reward, cost, info
 
 
+def advance_apart(
+    carry: SiteCarry, inputs: StepInputs, fixed: Fixed
+) -> tuple[SiteCarry, Array, Array, Array, dict[str, Array]]:
+    """:func:`advance` to be compiled: what it hands on is not what it was given, else there would be a further
+    compilation for steps within a row of the traces."""
+    after, *told = advance(carry, inputs, fixed)
+    return SiteCarry(*_apart(after)), *told
+
+
+def _apart(value: Any) -> Any:
+    if hasattr(value, "__dataclass_fields__"):
+        return replace(value, **{name: _apart(getattr(value, name)) for name in value.__dataclass_fields__})
+    return tuple(_apart(part) for part in value) if isinstance(value, tuple) else value.clone()
+
+
 class SiteCore:
     """B sites of one world.
 
@@ -391,9 +407,11 @@ class SiteCore:
         )
         if compiled:
             # Cached before the step is traced: a compiler does not look into caches.
-            _ = self.curves.index_order, self.curves.terms
+            for name, value in vars(type(self.curves)).items():
+                if isinstance(value, functools.cached_property):
+                    getattr(self.curves, name)
         self._compiled = compiled
-        self._advance = compilation.compiled(advance) if compiled else advance
+        self._advance = compilation.compiled(advance_apart) if compiled else advance
         self._uniform = compilation.compiled(noise.uniform) if compiled else noise.uniform
         self._edges_of: dict[bytes, Edges] = {}
         first = world.table.start_utc[0].astype("datetime64[s]").astype(np.int64)
@@ -509,24 +527,26 @@ class SiteCore:
         chosen = np.ones(self.num_envs, bool) if mask is None else np.asarray(mask, bool)
         if not chosen.any():
             return self.observation()
-        drawn = [self._draw(b, options) if chosen[b] else None for b in range(self.num_envs)]
-        for b, draw in enumerate(drawn):
-            if draw is not None:
-                self.start_row[b], self._noise_seed[b] = draw.start_row, draw.noise_seed
-                self.step_count[b] = 0
-                self._episode[b] += 1
+        drawn = {int(b): self._draw(int(b), options) for b in np.flatnonzero(chosen)}
+        for b, draw in drawn.items():
+            self.start_row[b], self._noise_seed[b] = draw.start_row, draw.noise_seed
+            self.step_count[b] = 0
+            self._episode[b] += 1
         self._block_at = len(self._block)
         self._row_left = 0
         self._find_rows()
         shape = self.world.params.miners.board_present.shape
         leak, bias = np.ones((shape[0], self.num_envs, shape[1])), np.zeros((self.num_envs, shape[1]))
-        for b, draw in enumerate(drawn):
-            if draw is not None:
-                leak[:, b], bias[b] = draw.silicon_leak, draw.power_bias
+        for b, draw in drawn.items():
+            leak[:, b], bias[b] = draw.silicon_leak, draw.power_bias
         if self._lone:
             leak, bias = leak[:, 0], bias[0]
         fresh = self._fresh(self._state_array(leak), self._state_array(bias), options)
-        self._carry = fresh if chosen.all() else SiteCarry(*state_where(self.flags(chosen), fresh, self._carry))
+        every = bool(chosen.all())
+        if self._compiled or not every:
+            # Arrays of their own, like those of a compiled step.
+            fresh = state_where(self.flags(chosen), fresh, fresh if every else self._carry)
+        self._carry = fresh
         return self.observation()
 
     def _draw(self, b: int, options: Mapping[str, Any]) -> EpisodeDraw:
@@ -582,6 +602,41 @@ class SiteCore:
         )
         return SiteCarry(state, history, meter, telemetry, site_w)
 
+    # ------------------------------------------------------------------ coming back, and branching
+
+    def snapshot(self) -> CoreSnapshot:
+        """Where every site is now; later steps and resets leave it as it is."""
+        counters = (self.seeds, self._episode, self._noise_seed, self.start_row, self.step_count)
+        return CoreSnapshot(*(counter.copy() for counter in counters), self._batched(self._carry))
+
+    def restore(self, snapshot: CoreSnapshot) -> Array:
+        """Go on from a snapshot of this core or of one of an equal world.
+
+        Returns:
+            Observations, (B, n).
+
+        Raises:
+            ParamsError: the snapshot has another number of sites.
+        """
+        if snapshot.num_envs != self.num_envs:
+            raise ParamsError(
+                explain(f"a snapshot of {snapshot.num_envs} sites for a core of {self.num_envs}", allowed="as many")
+            )
+        counters = (part.copy() for part in snapshot[:-1])
+        self.seeds, self._episode, self._noise_seed, self.start_row, self.step_count = counters
+        self._carry = without_batch_axis(snapshot.carry) if self._lone else snapshot.carry
+        self._block_at = len(self._block)
+        self._row_index = np.full(self.num_envs, -1, np.int64)
+        self._row_left = 0
+        self._find_rows()
+        return self.observation()
+
+    def branch(self, rows: Sequence[int] | np.ndarray) -> SiteCore:
+        """A new core whose sites go on from where the sites ``rows`` of this one are, on the same draws."""
+        other = SiteCore(self.world, len(rows), self._like, compiled=self._compiled)
+        other.restore(self.snapshot().rows(np.asarray(rows, np.int64)))
+        return other
+
     # ------------------------------------------------------------------ stepping
 
     def _draws_now(self) -> tuple[Array, Array]:
@@ -621,6 +676,8 @@ class SiteCore:
         self._row_index = row_index
         rows = self._integers(row_index)
         row = self._of_sites(self.xp.rows(self._settle, rows)).T
+        if self._compiled:
+            row = row.contiguous()  # columns laid out like the state
         column = self._columns
         self._row = RowValues(
             settled=SettlementRow(*(row[column[name]] for name in SETTLED)),
@@ -696,7 +753,7 @@ class SiteCore:
         return StepResult(observation, reward, cost, self.step_count >= self.world.horizon_steps, info)
 
     def step_one(self, action: np.ndarray) -> tuple[Array, Array, bool, dict[str, Array]]:
-        """:meth:`step` for one site in numpy, without the axis of the batch: observation, reward, truncated and info."""
+        """:meth:`step` for one site in numpy without the axis of the batch: observation, reward, truncated, info."""
         observation, reward, _, info = self._step(self._checked(action[None])[0])
         return observation, reward, bool(self.step_count[0] >= self.world.horizon_steps), info
 

@@ -12,6 +12,10 @@ from minesim.envs.core import SiteCore, World, build_world
 from minesim.envs.single import make_config, spaces
 from minesim.errors import ParamsError, explain
 
+ENDS = 168
+"""Moments in a horizon at which staggered episodes end (each hour of a week): a reset touches the memory of all sites,
+so sites end together in groups instead of a few in every step."""
+
 
 @dataclass
 class TorchStep:
@@ -36,7 +40,7 @@ class TorchBatch:
         double: float64 state instead of float32.
         compiled: compile the twin's sub-step (needs a C++ compiler; seconds at the first step).
         seed: of the first site; site b has ``seed + b``.
-        stagger: shorten the first episodes by random amounts.
+        stagger: shorten the first episodes by random amounts, of which there are ``ENDS``.
         world: a compiled world to share; otherwise one is built from ``options``.
         options: fields of :class:`minesim.envs.core.EnvConfig`.
     """
@@ -61,12 +65,15 @@ class TorchBatch:
         self.num_envs = num_envs
         self.world = build_world(make_config(**options)) if world is None else world
         like = torch.zeros(1, dtype=torch.float64 if double else torch.float32, device=device)
+        self.device = like.device
         self.core = SiteCore(self.world, num_envs, like, compiled=compiled)
         self.schema = self.core.schema
         self.observation_space, self.action_space = spaces(self.world, self.schema)
         self.core.seed([seed + b for b in range(num_envs)])
         rng = np.random.default_rng([0x57A66E7, seed])
-        self._early = rng.integers(0, self.world.horizon_steps, num_envs) if stagger else np.zeros(num_envs, np.int64)
+        horizon = self.world.horizon_steps
+        apart = max(1, horizon // ENDS)
+        self._early = rng.integers(0, horizon // apart, num_envs) * apart if stagger else np.zeros(num_envs, np.int64)
 
     def reset(self, options: dict[str, Any] | None = None) -> Array:
         """Begin all episodes; observations (B, n)."""

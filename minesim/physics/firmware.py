@@ -129,7 +129,8 @@ def accept(
     # miner means nothing: its start waits longer than any change of preset.
     full = -params.ramp_s
     wait_s = state.wait_s
-    events_s = xp.maximum(restart * (params.start_delay_s - full), xp.cast(moved, running) * (params.preset_change_s - full))
+    changed = xp.cast(moved, running)
+    events_s = xp.maximum(restart * (params.start_delay_s - full), changed * (params.preset_change_s - full))
     if xp.maybe_any(events_s):
         wait_s = xp.maximum(wait_s, events_s + full)
     if xp.may_fall_to(temp_board_c, params.temp_start_min_c):
@@ -208,7 +209,13 @@ def profile_of(
 
 
 def advance(
-    state: FirmwareState, throttle_set: Array, alive: Array | None, dt_s: float, params: FirmwareParams, *, xp: Namespace
+    state: FirmwareState,
+    throttle_set: Array,
+    alive: Array | None,
+    dt_s: float,
+    params: FirmwareParams,
+    *,
+    xp: Namespace,
 ) -> FirmwareState:
     """Finish a control step.
 

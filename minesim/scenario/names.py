@@ -36,6 +36,8 @@ SHARES: Final = (0.6, 0.8)
 TARIFF_ALIASES: Final = {"4cp": "ercot_4cp", "5cp": "ontario_5cp", "energy": "energy_only", "demand": "demand_charge"}
 DEFAULT_TARIFF: Final = "energy_only"
 GENERATED: Final = {"generated": "ercot", "generated-pjm": "pjm"}
+NAME_OPTIONS: Final = ("level", "days", "start", "price_known")
+"""Options of :func:`scenario` that a name may carry."""
 PEAK_PROGRAMS: Final = {"ercot": "4CP", "ontario": "ICI_5CP", "generated": "4CP"}
 """Scenarios with coincident peaks, and their program."""
 
@@ -57,7 +59,8 @@ def scenario(
 
     Args:
         source: a name ``MARKET`` or ``MARKET/TARIFF`` (``ercot/4cp``; see :func:`scenario_names`), a Dataset, a file
-            (csv, parquet, nc, zarr), or a Scenario, which comes back as it is.
+            (csv, parquet, nc, zarr), or a Scenario, which comes back as it is. A name may carry options of
+            ``NAME_OPTIONS``: ``generated/4cp?level=hard&days=730``.
         tariff: name or Tariff; overrides the one in the name.
         seed: of generated series, forecast errors and reserve calls.
         days, start, level: of ``generated`` and ``generated-pjm`` only (see :func:`minesim.scenario.generate`).
@@ -85,7 +88,12 @@ def scenario(
         raise ScenarioError(
             explain(f"cannot make a scenario of {source!r}", allowed="a name, a file, a Dataset or a Scenario")
         )
-    name, _, variant = source.partition("/")
+    plain, _, query = source.partition("?")
+    if query:
+        given = _options_of(query, source)
+        start, level = given.get("start", start), given.get("level", level)
+        days, price_known = int(given.get("days", days)), given.get("price_known", price_known)
+    name, _, variant = plain.partition("/")
     chosen = _tariff_of(name, tariff if tariff is not None else variant, source)
     if name in GENERATED:
         made = generate(np.random.default_rng(seed), market=GENERATED[name], level=level, start=start, days=days)
@@ -104,6 +112,30 @@ def scenario(
         peaks=published if chosen.coincident_peak is not None else None,
         seed=seed,
     )
+
+
+def _options_of(query: str, source: str) -> dict[str, str]:
+    """Options behind the question mark of a scenario's name.
+
+    Raises:
+        ScenarioError: an option without a value, or one that a name cannot carry.
+    """
+    given: dict[str, str] = {}
+    for part in query.split("&"):
+        key, _, value = part.partition("=")
+        if key not in NAME_OPTIONS or not value:
+            raise ScenarioError(
+                explain(
+                    f"no option {part!r} in a scenario's name",
+                    allowed=", ".join(f"{name}=..." for name in NAME_OPTIONS),
+                    origin=f"scenario {source!r}",
+                    fix=nearest(key, NAME_OPTIONS),
+                )
+            )
+        if key == "days" and not value.isdecimal():
+            raise ScenarioError(explain(f"days is {value!r}", allowed="a whole number", origin=f"scenario {source!r}"))
+        given[key] = value
+    return given
 
 
 def scenario_names() -> tuple[str, ...]:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from agents.baselines import Knowledge
+from minesim.control import observe as observing
 from minesim.control.actuate import FleetCurves
-from minesim.control.channels import Channel, ObservationSchema
-from minesim.control.market import MARKET_CHANNELS
+from minesim.control.channels import ObservationSchema
 
 COHORTS = 2
 
@@ -34,15 +34,8 @@ def fleet() -> FleetCurves:
 
 @pytest.fixture
 def schema() -> ObservationSchema:
-    """The market channels and the telemetry that rules read."""
-    return ObservationSchema(
-        (
-            *MARKET_CHANNELS,
-            Channel("month_peak_frac", 0.0, 2.0),
-            Channel("hashing", 0.0, 1.0, size=COHORTS),
-            Channel("level", 0.0, 1.0, size=COHORTS),
-        )
-    )
+    """The schema of a site with two cohorts."""
+    return observing.schema(COHORTS)
 
 
 @pytest.fixture

@@ -23,9 +23,6 @@ from agents.rl.settings import (
     AgentSettings,
     Constraint,
     Stage,
-    TaskSettings,
-    TrainerSettings,
-    TrainSettings,
     Validation,
     WarmStart,
     discount_of_half_life,
@@ -37,43 +34,7 @@ from minesim.bench.rollout import rollout, week_starts
 from minesim.control.policy import Policy
 from minesim.envs.core import EnvConfig, World, build_world
 from minesim.errors import ActionError, DataFileError, ParamsError
-
-ITERATION = 4 * 8
-"""Control steps of a training iteration of :func:`settings`."""
-
-
-def settings(steps: int = 6 * ITERATION, seed: int = 0, **agent: Any) -> TrainSettings:
-    recipe = {"envs": 4, "n_steps": 8, "batch_size": 16, "epochs": 2, "nets": [8], "warm_start": WarmStart(envs=2)}
-    return TrainSettings(
-        task=TaskSettings(episode_days=1.0 / 24.0),
-        agent=AgentSettings(**{**recipe, **agent}),
-        trainer=TrainerSettings(steps=steps, evaluate_every=0, checkpoint_every=2 * ITERATION),
-        scenario="generated",
-        site="one_s19j_pro",
-        seed=seed,
-    )
-
-
-def weights(training: Training) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in training.model.policy.state_dict().items()}
-
-
-def assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
-    assert first.keys() == second.keys()
-    for name in first:
-        assert torch.equal(first[name], second[name]), name
-
-
-class StopAfter:
-    """Asks for a stop before the given training iteration."""
-
-    def __init__(self, iterations: int) -> None:
-        self.left = iterations
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left < 0
-
+from tests.agents.rl_runs import ITERATION, StopAfter, assert_equal, settings, weights
 
 RECIPES = {
     "direct": {},

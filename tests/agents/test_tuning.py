@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from agents.baselines import RULES, Knowledge, build, tuned_params, tuned_rules
+from agents.baselines import RULES, Knowledge, applicable, build, tuned_params, tuned_rules
 from agents.baselines.table import TUNED_FOR, tuned_record
 from agents.baselines.tuning import as_text, needs_tuning, pick, try_candidates
 from minesim.bench.rollout import rollout
@@ -51,10 +51,11 @@ def test_rules_without_parameters_need_no_tuning() -> None:
 
 def test_packaged_parameters_come_from_validation_weeks_and_fit_the_table() -> None:
     record = tuned_record()
-    for scenario in (*TUNED_FOR.values(), "ercot/4cp"):
+    for scenario in (*TUNED_FOR.values(), "ercot/4cp", "ercot/reserves", "ercot/mixed"):
+        sells = scenario in ("ercot/reserves", "ercot/mixed")
         validation = record[scenario]["validation"]
         assert "2023-01-01" <= validation["first"] < validation["last"] <= "2023-07-01"
-        assert set(tuned_params(scenario)) == {name for name in RULES if needs_tuning(name)}
+        assert set(tuned_params(scenario)) == {name for name in applicable(sells) if needs_tuning(name)}
         for name, params in tuned_params(scenario).items():
             assert params in RULES[name].candidates()
     with pytest.raises(ParamsError, match="Did you mean 'pjm'"):
@@ -63,5 +64,5 @@ def test_packaged_parameters_come_from_validation_weeks_and_fit_the_table() -> N
 
 def test_tuned_rules_are_all_rules_with_the_baseline_first(tiny: World) -> None:
     made = tuned_rules(schema(tiny.cohorts), tiny.params.curves, "day_ahead")
-    assert list(made) == list(RULES)
+    assert list(made) == list(applicable(offers_reserve=False))
     assert made["threshold"].params == tuned_params("ercot")["threshold"]  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from agents.baselines import RULES, tuned_rules
+from agents.baselines import applicable, tuned_rules
 from minesim.bench.backtest import ACTUAL, COHORTS, Assumed, Backtest, backtest, save
 from minesim.bench.backtest_command import parse_miners
 from minesim.bench.site_csv import SiteRecord, read_site_csv
@@ -42,7 +42,7 @@ def test_always_stock_earns_what_paper_says() -> None:
     assert row["revenue_usd"] == pytest.approx(4 * 0.104 * 50.0 * 26 / 24 * 0.96, rel=0.03)
     assert row["energy_usd"] == pytest.approx(row["energy_kwh"] * 0.03, rel=1e-6)
     assert row["energy_kwh"] == pytest.approx(4 * 3.06 * 26, rel=0.06)
-    assert list(by_agent(result)) == list(RULES)
+    assert list(by_agent(result)) == list(applicable(offers_reserve=False))
     assert result.days == pytest.approx(26 / 24)
 
 
@@ -156,7 +156,7 @@ def test_files_are_whole(tmp_path: Path) -> None:
     result = backtest(own, tuned_rules, GIVEN)
     json_path, png_path = save(result, own, tmp_path / "new")
     told = json.loads(json_path.read_text())
-    assert [row["agent"] for row in told["rules"]] == [*RULES, ACTUAL]
+    assert [row["agent"] for row in told["rules"]] == [*applicable(offers_reserve=False), ACTUAL]
     assert told["rules"][0]["gain_usd"] == 0.0
     assert told["rules"][-1]["stops_per_miner"] is None
     assert png_path.read_bytes().startswith(b"\x89PNG")
@@ -177,7 +177,7 @@ def test_command_line(tmp_path: Path) -> None:
         app, ["backtest", str(path), "--hashprice", "50", "-m", "S19j Pro:4", "--out", str(out)], catch_exceptions=False
     )
     assert result.exit_code == 0, result.output
-    for name in RULES:
+    for name in applicable(offers_reserve=False):
         assert name in result.output
     assert "no hardware was touched" in " ".join(result.output.split())
     assert (out / "backtest.json").exists()

@@ -165,3 +165,26 @@ def test_a_threshold_earns_what_the_published_study_says():
         gains[name] = np.maximum(margin, 0.0).sum() / margin.sum() - 1.0
     assert 0.60 < gains["ercot"] < 0.72
     assert 0.03 < gains["pjm"] < 0.05
+
+
+def test_a_name_may_carry_options() -> None:
+    found = scenario("generated/4cp?level=hard&days=40&price_known=after_interval")
+    assert found.name == "generated/4cp?level=hard&days=40&price_known=after_interval"
+    assert found.tariff.coincident_peak is not None
+    assert found.traces.sizes["time"] == scenario("generated", days=40).traces.sizes["time"]
+    assert found.traces["power_price_usd_per_mwh"].attrs["known"] == "after_interval"
+    hard = scenario("generated", days=40, level="hard").traces["power_price_usd_per_mwh"]
+    np.testing.assert_array_equal(found.traces["power_price_usd_per_mwh"].to_numpy(), hard.to_numpy())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("generated?levl=hard", r"no option 'levl=hard'.*level"),
+        ("generated?level=", r"no option 'level='"),
+        ("generated?days=many", r"days is 'many'; allowed: a whole number"),
+    ],
+)
+def test_options_of_a_name_are_checked(name: str, message: str) -> None:
+    with pytest.raises(ScenarioError, match=message):
+        scenario(name)

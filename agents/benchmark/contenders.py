@@ -1,0 +1,465 @@
+"""The table of who takes part: rules and MPC tuned on validation weeks, trained policies, policies of others."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+
+from agents.baselines import RULES, applicable, build
+from agents.baselines.table import entry, plain_params
+from agents.benchmark.settings import BenchmarkSettings, Learned, Offline
+from agents.benchmark.stage import Stage, Stopped, code_hash
+from agents.rl.settings import TaskSettings, TrainSettings, Validation
+from minesim.arrays import Array
+from minesim.bench.files import content_hash, source_hash
+from minesim.bench.regret import profit_at_scale
+from minesim.control.policy import Policy
+from minesim.errors import ParamsError, explain, nearest
+
+
+@dataclass(frozen=True)
+class Played:
+    """What an agent did on a scenario.
+
+    Attributes:
+        agent, scenario: who and where.
+        by_scale: cost scale -> sums over ``run`` at scale 1 of the policy that was chosen for that scale.
+        validation_usd: cost scale -> mean profit of that policy on the validation weeks, USD a week; none where it was
+            not judged there.
+        parameters: of the policy at scale 1, for people.
+        record: the same as plain values.
+    """
+
+    agent: str
+    scenario: str
+    by_scale: Mapping[float, xr.Dataset]
+    validation_usd: Mapping[float, float]
+    parameters: str
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Contender(Protocol):
+    """One who takes part.
+
+    Attributes:
+        name: in tables.
+        kind: ``rule``, ``mpc``, ``learned``, ``offline`` or ``foreign``.
+        summary: one line for reports.
+    """
+
+    name: str
+    kind: str
+    summary: str
+
+    def applies(self, offers_reserve: bool) -> bool:
+        """Whether it is of use under a tariff with (or without) reserves."""
+        ...
+
+    def play(self, stage: Stage) -> Played:
+        """Prepare on training and validation data, then run the test weeks."""
+        ...
+
+
+def _is_of_use(offers_reserve: bool) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class TunedContender:
+    """One whose parameters are searched on validation weeks, anew for every assumed cost of stops and wear.
+
+    Attributes:
+        candidates: parameter sets that are tried in a world.
+        make: policies of parameter sets.
+    """
+
+    name: str
+    kind: str
+    summary: str
+    candidates: Callable[[Stage], Sequence[Any]]
+    make: Callable[[Stage, Sequence[Any]], Sequence[Policy]]
+    use: Callable[[bool], bool] = _is_of_use
+
+    def applies(self, offers_reserve: bool) -> bool:
+        """See :class:`Contender`."""
+        return self.use(offers_reserve)
+
+    def play(self, stage: Stage) -> Played:
+        """Choose the candidate with the highest mean validation profit at each scale, and test each choice once."""
+        candidates = self.candidates(stage)
+        plain = [plain_params(params) for params in candidates]
+        tried = stage.try_on_validation(self.name, lambda: self.make(stage, candidates), plain)
+        chosen, validation_usd = {}, {}
+        for scale in stage.settings.bench.scales:
+            means = profit_at_scale(tried, scale).mean("week").to_numpy()
+            chosen[scale] = int(np.argmax(means))
+            validation_usd[scale] = float(means.max())
+        tested = {
+            index: stage.test(self.name, lambda index=index: self.make(stage, [candidates[index]])[0], plain[index])
+            for index in dict.fromkeys(chosen.values())
+        }
+        best = plain[chosen[1.0]]
+        text = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in best.items()) or "no parameters"
+        return Played(
+            self.name,
+            stage.scenario,
+            {scale: tested[index] for scale, index in chosen.items()},
+            validation_usd,
+            f"{text} (best of {len(candidates)})" if len(candidates) > 1 else text,
+            {"params": best, "by_scale": {f"{scale:g}": plain[index] for scale, index in chosen.items()}},
+        )
+
+
+def rule_contender(name: str) -> TunedContender:
+    """A rule of the table."""
+    row = entry(name)
+    return TunedContender(
+        name,
+        "rule",
+        row.summary,
+        lambda stage: row.candidates(),
+        lambda stage, candidates: [build(name, stage.knowledge, params) for params in candidates],
+        row.applies,
+    )
+
+
+def mpc_contender() -> TunedContender:
+    """Model predictive control, with forecasts fitted on the training years."""
+    from agents.baselines.forecast import fit_forecast
+    from agents.baselines.mpc import MPC, build_mpc, mpc_candidates
+
+    def make(stage: Stage, candidates: Sequence[Any]) -> list[Policy]:
+        forecast = fit_forecast(stage.world)
+        return [build_mpc(stage.world, params, forecast) for params in candidates]
+
+    return TunedContender(
+        MPC.name,
+        "mpc",
+        "plans a day ahead in hourly blocks on forecasts, and plans again every hour",
+        lambda stage: mpc_candidates(stage.world),
+        make,
+    )
+
+
+class Seeds:
+    """Policies of several training seeds as one: run ``k`` of a week is driven by policy ``k`` modulo their number."""
+
+    def __init__(self, name: str, policies: Sequence[Policy], of_run: np.ndarray) -> None:
+        self.name = name
+        self.policies = tuple(policies)
+        self._rows = [np.flatnonzero(of_run % len(self.policies) == k) for k in range(len(self.policies))]
+
+    def act(self, observation: Array) -> Array:
+        """Actions of all runs."""
+        parts = [policy.act(observation[rows]) for policy, rows in zip(self.policies, self._rows, strict=True)]
+        action = np.empty((len(observation), parts[0].shape[-1]), parts[0].dtype)
+        for part, rows in zip(parts, self._rows, strict=True):
+            action[rows] = part
+        return action
+
+    def reset(self, done: Array | None = None) -> None:
+        """Reset every policy on its runs."""
+        for policy, rows in zip(self.policies, self._rows, strict=True):
+            policy.reset(None if done is None else done[rows])
+
+
+class _Trained:
+    """What policies from folders have in common: they are trained, then loaded and tested."""
+
+    name: str
+    kind: str
+    summary: str
+
+    def applies(self, offers_reserve: bool) -> bool:
+        """See :class:`Contender`."""
+        return True
+
+    def folders(self, stage: Stage) -> tuple[list[Path], float]:
+        """Folders of the finished training runs, one a seed, and their mean validation profit, USD a week."""
+        raise NotImplementedError
+
+    def play(self, stage: Stage) -> Played:
+        """Train what is not trained yet, choose on validation weeks, test once."""
+        folders, validation_usd = self.folders(stage)
+        identity = [weights_hash(folder) for folder in folders]
+        sums = stage.test(self.name, lambda: self._load(stage, folders), identity)
+        scales = stage.settings.bench.scales
+        record = {"folders": [folder.name for folder in folders]}
+        return Played(
+            self.name,
+            stage.scenario,
+            dict.fromkeys(scales, sums),
+            {1.0: validation_usd},
+            ", ".join(record["folders"]),
+            record,
+        )
+
+    def _load(self, stage: Stage, folders: Sequence[Path]) -> Policy:
+        from agents.rl.policy import load_policy
+
+        policies: list[Policy] = [load_policy(folder, stage.world) for folder in folders]
+        return seeds_of_runs(self.name, policies, stage)
+
+
+def seeds_of_runs(name: str, policies: Sequence[Policy], stage: Stage) -> Policy:
+    """One policy of several training seeds, in the order of a stage's runs."""
+    number = len(stage.settings.bench.seeds)
+    return Seeds(name, policies, np.arange(len(stage.starts)) % number) if len(policies) > 1 else policies[0]
+
+
+def weights_hash(folder: Path) -> str:
+    """Hash of a trained policy's files."""
+    from agents.rl.policy import BEST
+
+    return source_hash(folder / BEST, *folder.glob("*.json"), suffixes=(Path(BEST).suffix, ".json"))
+
+
+@dataclass(frozen=True)
+class LearnedContender(_Trained):
+    """A policy that is trained in the environment, on the training years."""
+
+    name: str
+    spec: Learned
+    kind: str = "learned"
+
+    @property
+    def summary(self) -> str:  # type: ignore[override]
+        """One line for reports."""
+        agent, trainer = self.spec.agent, self.spec.trainer
+        steps = trainer.steps or sum(stage.steps for stage in agent.curriculum)
+        return (
+            f"PPO ({agent.name}, {trainer.name}), {steps:,} control steps of training, {len(self.spec.seeds)} seed(s)"
+        )
+
+    def folders(self, stage: Stage) -> tuple[list[Path], float]:
+        """Train each seed; a finished run tells its folder at once."""
+        import torch
+
+        from agents.rl.evaluation import Judge
+        from agents.rl.training import Training, validation_world
+
+        torch.set_num_threads(self.spec.trainer.threads)
+        found, judged = [], []
+        for seed in self.spec.seeds:
+            settings = TrainSettings(
+                task=TaskSettings(),
+                agent=self.spec.agent,
+                trainer=self.spec.trainer,
+                validation=validation_of(stage),
+                scenario=stage.scenario,
+                site=stage.settings.site.name,
+                limits=stage.settings.site.limits,
+                difficulty=stage.settings.site.difficulty,
+                seed=seed,
+                out=str(Path(stage.settings.out) / "train"),
+            )
+            training = Training(settings, judge=Judge(validation_world(settings), settings.validation))
+            title = f"train {self.name}, seed {seed}"
+            outcome = training.run(
+                stage.stop, lambda state, title=title: stage.on_progress(title, state.steps, state.total)
+            )
+            if not outcome.finished:
+                raise Stopped(f"stopped at {title}")
+            found.append(training.folder)
+            judged.append(float(outcome.best_profit().mean()))
+        return found, float(np.mean(judged))
+
+
+@dataclass(frozen=True)
+class OfflineContender(_Trained):
+    """A policy that is learned from recorded rollouts of rules, on the training years."""
+
+    name: str
+    spec: Offline
+    kind: str = "offline"
+
+    @property
+    def summary(self) -> str:  # type: ignore[override]
+        """One line for reports."""
+        spec = self.spec
+        return (
+            f"learned offline ({spec.agent.name}, {spec.trainer.updates:,} updates) from {spec.episodes} weeks each of "
+            f"{', '.join(spec.policies)}, plain and with noise"
+        )
+
+    def folders(self, stage: Stage) -> tuple[list[Path], float]:
+        """Record, then learn each seed."""
+        import torch
+
+        from agents.offline.settings import OfflineSettings
+        from agents.offline.training import OfflineTraining
+        from agents.rl.evaluation import Judge
+
+        torch.set_num_threads(self.spec.trainer.threads)
+        dataset = self._recorded(stage)
+        found, judged = [], []
+        for seed in self.spec.seeds:
+            settings = OfflineSettings(
+                dataset=str(dataset),
+                agent=self.spec.agent,
+                trainer=self.spec.trainer,
+                validation=validation_of(stage),
+                scenario=stage.scenario,
+                site=stage.settings.site.name,
+                limits=stage.settings.site.limits,
+                difficulty=stage.settings.site.difficulty,
+                seed=seed,
+                out=str(Path(stage.settings.out) / "train"),
+            )
+            training = OfflineTraining(settings, stage.world, Judge(stage.world, settings.validation))
+            title = f"learn {self.name}, seed {seed}"
+            outcome = training.run(
+                stage.stop, lambda state, title=title: stage.on_progress(title, state.updates, state.total)
+            )
+            if not outcome.finished:
+                raise Stopped(f"stopped at {title}")
+            found.append(training.folder)
+            judged.append(float(outcome.best_profit().mean()))
+        return found, float(np.mean(judged))
+
+    def _recorded(self, stage: Stage) -> Path:
+        from agents.offline.rollouts import RolloutOptions, plain_options, write_rollouts
+
+        site = stage.settings.site
+        options = RolloutOptions(
+            scenario=stage.scenario,
+            policies=tuple(self.spec.policies),
+            noise=self.spec.noise,
+            episodes=self.spec.episodes,
+            site=site.name,
+            limits=site.limits,
+            difficulty=site.difficulty,
+        )
+        key = content_hash({**plain_options(options), "code": code_hash()})[:16]
+        folder = Path(stage.settings.out) / "rollouts" / key
+        if not folder.exists():
+            write_rollouts(
+                options, folder, on_progress=lambda name, done, total: stage.on_progress(f"record {name}", done, total)
+            )
+        return folder
+
+
+@dataclass(frozen=True)
+class ForeignContender:
+    """A policy of somebody else: a folder of a trained policy, or ``module:factory`` that makes one from a world."""
+
+    name: str
+    source: str
+    kind: str = "foreign"
+
+    @property
+    def summary(self) -> str:
+        """One line for reports."""
+        return f"from {self.source}"
+
+    def applies(self, offers_reserve: bool) -> bool:
+        """See :class:`Contender`."""
+        return True
+
+    def play(self, stage: Stage) -> Played:
+        """Test it as it is."""
+        policy = load_foreign(self.name, self.source, stage)
+        folder = Path(self.source)
+        identity = weights_hash(folder) if folder.is_dir() else source_hash(_module_file(self.source))
+        sums = stage.test(self.name, lambda: policy, identity)
+        scales = stage.settings.bench.scales
+        return Played(self.name, stage.scenario, dict.fromkeys(scales, sums), {}, self.source, {"source": self.source})
+
+
+def _module_file(source: str) -> Path:
+    """File of the module of ``module:factory``, which was imported before."""
+    return Path(str(sys.modules[source.partition(":")[0]].__file__))
+
+
+def load_foreign(name: str, source: str, stage: Stage) -> Policy:
+    """The policy of a folder or of ``module:factory``, checked for what it returns.
+
+    Raises:
+        ParamsError: neither a folder nor an importable factory, or what it makes is no policy of these shapes.
+    """
+    if Path(source).is_dir():
+        from agents.rl.policy import load_policy
+
+        return load_policy(Path(source), stage.world)
+    module_name, _, factory_name = source.partition(":")
+    origin = f"policies.{name}"
+    if not factory_name:
+        raise ParamsError(
+            explain(f"{source!r} is no folder", allowed="a folder of a policy, or module:factory", origin=origin)
+        )
+    try:
+        factory = getattr(importlib.import_module(module_name), factory_name)
+    except (ImportError, AttributeError) as error:
+        raise ParamsError(explain(f"{source!r} cannot be imported ({error})", origin=origin)) from error
+    policy = factory(stage.world)
+    if not isinstance(policy, Policy):
+        raise ParamsError(
+            explain(
+                f"{source!r} made a {type(policy).__name__}",
+                allowed="an object with name, act(observation) and reset(done)",
+                origin=origin,
+                fix="See minesim.control.policy.Policy.",
+            )
+        )
+    size = stage.knowledge.schema.size
+    action = np.asarray(policy.act(np.zeros((2, size), np.float32)))
+    policy.reset(None)
+    if action.shape != (2, stage.world.action_size):
+        raise ParamsError(
+            explain(
+                f"{source!r} gives actions of shape {action.shape} for two sites",
+                allowed=f"(2, {stage.world.action_size})",
+                origin=origin,
+            )
+        )
+    return policy
+
+
+def validation_of(stage: Stage) -> Validation:
+    """The validation weeks in the form that learners are judged on."""
+    weeks = stage.validation
+    every = int((weeks[1] - weeks[0]) / np.timedelta64(7, "D")) if len(weeks) > 1 else 1
+    return Validation(first=str(weeks[0]), weeks=(len(weeks) - 1) * every + 1, every=every, seeds=[0], rules=[])
+
+
+def contenders(settings: BenchmarkSettings) -> dict[str, Contender]:
+    """Everybody that the settings name, rules first.
+
+    Raises:
+        ParamsError: an unknown rule, or a name twice.
+    """
+    for name in settings.rules:
+        entry(name)
+    rules = settings.rules or list(applicable(offers_reserve=True))
+    if RULES and "always_stock" not in rules:
+        rules = ["always_stock", *rules]
+    found: list[Contender] = [rule_contender(name) for name in rules]
+    if settings.mpc:
+        found.append(mpc_contender())
+    found.extend(LearnedContender(name, spec) for name, spec in settings.learned.items())
+    found.extend(OfflineContender(name, spec) for name, spec in settings.offline.items())
+    found.extend(ForeignContender(name, source) for name, source in settings.policies.items())
+    table: dict[str, Contender] = {}
+    for item in found:
+        if item.name in table:
+            raise ParamsError(explain(f"{item.name!r} takes part twice", fix="Give one of them another name."))
+        table[item.name] = item
+    return table
+
+
+def contender(name: str, table: Mapping[str, Contender]) -> Contender:
+    """One of them.
+
+    Raises:
+        ParamsError: nobody of that name (nearest names suggested).
+    """
+    if name not in table:
+        raise ParamsError(explain(f"there is no agent {name!r}", fix=nearest(name, table), origin="benchmark"))
+    return table[name]

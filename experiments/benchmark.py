@@ -1,0 +1,91 @@
+"""Every agent on every scenario of a suite, in one table: ``python -m experiments.benchmark bench=hashrate_v1``.
+
+The same command goes on where a stopped run stopped. ``--against baseline.json`` exits with 2 when an agent earns
+significantly less than in that earlier scorecard.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import cast
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from agents.benchmark.contenders import contenders
+from agents.benchmark.settings import BenchmarkSettings
+from agents.benchmark.suite import BASELINE, Result, benchmark, describe, places, shown_runs
+from agents.benchmark.tell import summarise, tell_changes
+from minesim.bench.gate import changes, read_baseline
+from minesim.bench.report import write_report
+from minesim.errors import MinesimError, ParamsError, explain
+
+FAILED, REGRESSED, STOPPED = 1, 2, 130
+
+
+def read_settings(raw: DictConfig) -> BenchmarkSettings:
+    """The configuration as typed values.
+
+    Raises:
+        ParamsError: a key that does not exist, or a value of the wrong type or range.
+    """
+    plain = {key: value for key, value in raw.items() if key != "hydra"}
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(BenchmarkSettings), plain)
+        settings = cast(BenchmarkSettings, OmegaConf.to_object(merged))
+    except OmegaConfBaseException as error:
+        raise ParamsError(explain(str(error).splitlines()[0], origin="configuration")) from error
+    settings.check()
+    return settings
+
+
+def run(settings: BenchmarkSettings, console: Console) -> Result:
+    """Play, write the scorecard and the report, print the headline."""
+    baseline = read_baseline(Path(settings.against)) if settings.against else None
+    result = benchmark(settings, console)
+    table = contenders(settings)
+    where = places(settings, table)
+    traces = {scenario: shown_runs(result.done, scenario) for scenario in where}
+    command = f"python -m experiments.benchmark bench={settings.bench.name}"
+    told = describe(settings, table, where, result.done, str(result.card.attrs["created"]), command)
+    path = write_report(result.folder / "report.html", result.card, traces, told)
+    summarise(result.card, BASELINE, console)
+    computed, resumed = (sum(getattr(item, key) for item in result.done.values()) for key in ("computed", "resumed"))
+    console.print(f"{computed} pieces computed, {resumed} taken from {Path(settings.out) / 'cells'}")
+    console.print(f"Report: [bold]{path.resolve()}[/bold]")
+    if baseline is not None and tell_changes(changes(result.card, baseline), console):
+        sys.exit(REGRESSED)
+    return result
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="benchmark")
+def main(raw: DictConfig) -> None:
+    """Entry point."""
+    console = Console()
+    try:
+        run(read_settings(raw), console)
+    except MinesimError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        print("\nStopped. What is finished is kept: run the same command again to go on from there.", file=sys.stderr)
+        sys.exit(STOPPED)
+
+
+def hydra_arguments(arguments: list[str]) -> list[str]:
+    """``--against FILE`` as the override that it is."""
+    found = list(arguments)
+    for index, argument in enumerate(found):
+        if argument == "--against" and index + 1 < len(found):
+            return [*found[:index], f"against={found[index + 1]}", *found[index + 2 :]]
+        if argument.startswith("--against="):
+            return [*found[:index], argument[2:], *found[index + 1 :]]
+    return found
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = hydra_arguments(sys.argv[1:])
+    main()
