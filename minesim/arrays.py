@@ -101,7 +101,7 @@ def _np_asarray(x: Any, like: Array) -> Array:
 def _np_stack(xs: Sequence[Array], axis: int) -> Array:
     # np.array of a list costs a third of np.stack on small arrays.
     stacked = np.array(xs)
-    return stacked if axis == 0 or stacked.ndim == 1 else np.moveaxis(stacked, 0, axis)
+    return stacked if axis == 0 else np.moveaxis(stacked, 0, axis)
 
 
 def _np_clip(x: Array, low: Array | float, high: Array | float) -> Array:
