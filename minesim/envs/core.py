@@ -426,7 +426,7 @@ class SiteCore:
         self._phase = np.zeros(num_envs, np.int64)
         self._row_left = 0
         self._row: RowValues
-        self._weather_key = b""
+        self._weather_key: bytes | None = None
         self._exog: Exogenous
         self._action_shape = (num_envs, world.action_size)
         self._action_low, self._action_high = np.asarray(-1.0), np.asarray(1.0)
@@ -674,8 +674,8 @@ class SiteCore:
         if row_index.tobytes() == self._row_index.tobytes():
             return
         self._row_index = row_index
-        rows = self._integers(row_index)
-        row = self._of_sites(self.xp.rows(self._settle, rows)).T
+        rows = int(row_index[0]) if self._lone else self._integers(row_index)
+        row = self._at_rows(self._settle, rows).T
         if self._compiled:
             row = row.contiguous()  # columns laid out like the state
         column = self._columns
@@ -684,22 +684,24 @@ class SiteCore:
             local_day=row[column["local_day"]],
             temp_amb_c=row[column["temp_amb_c"]],
             carbon_g_per_kwh=row[column["carbon_g_per_kwh"]],
-            market=self._of_sites(self.xp.rows(self._market, rows)),
-            exog=self._exogenous(self._of_sites(self.xp.rows(self._weather, rows)).T),
+            market=self._at_rows(self._market, rows),
+            exog=self._exogenous(self._at_rows(self._weather, rows).T),
         )
+
+    def _at_rows(self, table: Array, rows: Array | int) -> Array:
+        """Rows of a table, (B, n), or one row (n,) of a lone site."""
+        return table[rows] if self._lone else self.xp.rows(table, rows)
 
     def _exogenous(self, weather: Array) -> Exogenous:
         """Weather, (3, B) or (3,), and what the site makes of it; it often stays over many rows."""
         exog = Exogenous(*weather, self._ages)
         if self._compiled:
             return exog
-        if self._lone:
-            key = weather.tobytes()
-            if key != self._weather_key:
-                self._weather_key = key
-                self._exog = replace(exog, terms=weather_of_site(exog, self.site))
-            return self._exog
-        return replace(exog, terms=weather_of_site(exog, self.site))
+        key = weather.tobytes() if self._lone else None
+        if key is None or key != self._weather_key:
+            self._weather_key = key
+            self._exog = replace(exog, terms=weather_of_site(exog, self.site))
+        return self._exog
 
     def _edges(self) -> Edges:
         """What the phases of the present step mean; patterns come back, so the latest are kept."""
@@ -709,14 +711,9 @@ class SiteCore:
             phase, last = self._phase, self.world.steps_per_row - 1
             elapsed_s = phase * self.world.config.dt_ctrl_s
             found = Edges(
-                *(
-                    self._of_sites(self._constant(values))
-                    for values in (
-                        1.0 * (phase == 0),
-                        1.0 * (phase == last),
-                        observe.interval_kw_per_kwh(elapsed_s, xp=NUMPY),
-                    )
-                )
+                opens=self._of_sites(self._constant(1.0 * (phase == 0))),
+                closes=self._of_sites(self._constant(1.0 * (phase == last))),
+                kw_per_kwh=self._of_sites(self._constant(observe.interval_kw_per_kwh(elapsed_s, xp=NUMPY))),
             )
             if len(self._edges_of) >= EDGES_KEPT:
                 self._edges_of.clear()
