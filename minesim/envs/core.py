@@ -11,7 +11,7 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -228,6 +228,7 @@ class Edges(NamedTuple):
 
 
 EDGES_KEPT = 32
+Record = TypeVar("Record")
 
 
 class SiteCarry(NamedTuple):
@@ -486,9 +487,10 @@ class SiteCore:
         """Values with a leading axis (B, ...) as the step takes them."""
         return values[0] if self._lone else values
 
-    def _batched(self, record: Any) -> Any:
+    def _batched(self, record: Record) -> Record:
         """What the step hands on as arrays with the axis of the batch."""
-        return with_batch_axis(record) if self._lone else record
+        batched: Record = with_batch_axis(record) if self._lone else record
+        return batched
 
     def _integers(self, values: np.ndarray) -> Array:
         return self._constant(np.asarray(values, np.int64))
@@ -694,7 +696,8 @@ class SiteCore:
 
     def _exogenous(self, weather: Array) -> Exogenous:
         """Weather, (3, B) or (3,), and what the site makes of it; it often stays over many rows."""
-        exog = Exogenous(*weather, self._ages)
+        amb_c, wetbulb_c, density_ratio = weather
+        exog = Exogenous(amb_c, wetbulb_c, density_ratio, self._ages)
         if self._compiled:
             return exog
         key = weather.tobytes() if self._lone else None
