@@ -230,14 +230,15 @@ def test_demand_prices_reach_the_linear_program() -> None:
 
 
 def test_options_and_silicon_follow_the_rollout() -> None:
-    world = small_world("demand_charge", difficulty="hard", days=0.25)
+    world = small_world("demand_charge", days=0.25)
     start = world.table.start_utc[96:97]
 
     def bound(**options: float) -> float:
         return float(clairvoyant(world, start, [3], options=options or None)["profit_usd"][0, 0])
 
     assert bound(month_peak_frac=1.2) > bound(month_peak_frac=0.3)
-    assert bound(running=1.0, month_peak_frac=1.2) != bound(running=0.0, month_peak_frac=1.2)
+    # A start from cold may fail.
+    assert bound(running=1.0, month_peak_frac=1.2) > bound(running=0.0, month_peak_frac=1.2)
     for options in ({"month_peak_frac": 0.3}, {"running": 0.0, "month_peak_frac": 1.2}):
         best = exhaustive(world, start[0], 3, options=options)["profit_usd"].max()
         assert float(best) <= bound(**options)
