@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-minari = pytest.importorskip("minari")
+pytest.importorskip("minari")
 pytest.importorskip("h5py")
 
+import minari
 from typer.testing import CliRunner
 
 from agents.offline import rollouts as module
