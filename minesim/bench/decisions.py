@@ -6,9 +6,9 @@ standing one, where it held. From there on both do what the policy really did, f
 that was only put off is compared with the same one later. The policy's own course needs no second run: a branch that
 acts alike equals it bit for bit.
 
-The profit of the two hours is compared, with what either course commits the site to: the demand charge that is still to
-be booked because a later interval of the month, within the run, exceeds the peak so far. Each moment weighs as much as it
-matters in USD.
+The profit of the two hours is compared, with what either course commits the site to: the demand charge that is still
+to be booked because a later interval of the month, within the run, exceeds the peak so far. Each moment weighs as much
+as it matters in USD.
 """
 
 from __future__ import annotations
@@ -151,9 +151,9 @@ class DecisionRecorder:
             else:
                 self._changes[run][place] = moment
         running = command.run @ self._share >= 0.5
-        for run in held:
+        for run in (int(row) for row in held):
             other = np.full(world.action_size, STOP if running[run] else START)
-            self._held.append(Moment(int(run), step, False, other, snapshot.rows([int(run)])))
+            self._held.append(Moment(run, step, False, other, snapshot.rows([run])))
 
     def _place(self, run: int) -> int | None:
         """Where a change is kept (reservoir sampling: every change is as likely to be kept), None to let it go."""

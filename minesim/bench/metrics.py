@@ -57,9 +57,10 @@ def _hashrate_rel_sd(sums: xr.Dataset) -> xr.DataArray:
     """Spread of delivered over commanded hashrate, weighted by what is commanded, relative to its mean."""
     mean = _ratio(sums["hash_th"], sums["hash_commanded_th"])
     square = _ratio(sums["hash_square_th"], sums["hash_commanded_th"])
-    # Rounding may leave a variance of zero a little below it.
-    variance = np.maximum(square - mean**2, 0.0)
-    return np.sqrt(variance.where(variance > 1e-12 * mean**2, 0.0 * variance)) / mean.where(mean > 0.0)
+    variance = square - mean**2
+    # Rounding leaves a variance of zero a little above or below it.
+    spread = variance.where(~(variance <= 1e-12 * mean**2), 0.0)
+    return _ratio(spread**0.5, mean)
 
 
 def _where_watched(name: str) -> Callable[[xr.Dataset], xr.DataArray]:
@@ -218,12 +219,10 @@ METRICS: tuple[Metric, ...] = (
         "1",
         "adapted / adaptable, within 0 to 1 (n/a where adaptable < 1 % of the revenue of the rated fleet)",
         "higher",
-        lambda sums: np.clip(
+        lambda sums: (
             sums["adapted_usd"]
-            / sums["adaptable_usd"].where(sums["adaptable_usd"] >= ADAPTABLE_MIN * sums["revenue_possible_usd"]),
-            0.0,
-            1.0,
-        ),
+            / sums["adaptable_usd"].where(sums["adaptable_usd"] >= ADAPTABLE_MIN * sums["revenue_possible_usd"])
+        ).clip(0.0, 1.0),
         target="> 0.85",
         parts=("adapted_usd", "adaptable_usd"),
     ),

@@ -36,12 +36,12 @@ class Options(NamedTuple):
     """What one miner of each kind can be set to; G kinds of like cohorts, P settings.
 
     Attributes:
-        count: miners of the kind, (G,).
+        miners: of the kind, (G,).
         power_w: nameplate power at each setting, (G, P).
         paid_ths: hashrate that is paid, after fees and rejects, (G, P).
     """
 
-    count: FloatArray
+    miners: FloatArray
     power_w: FloatArray
     paid_ths: FloatArray
 
@@ -58,9 +58,9 @@ def fleet_options(curves: FleetCurves) -> Options:
     power_w = curves.preset_fixed_w + throttle * throttled_w
     paid_ths = throttle * curves.preset_hashrate_ths * curves.net_revenue_factor[:, None]
     kinds, kind_of = np.unique(np.concatenate([power_w, paid_ths], axis=1), axis=0, return_inverse=True)
-    count = np.bincount(kind_of.reshape(-1), weights=curves.count)
+    miners = np.bincount(kind_of.reshape(-1), weights=curves.count).astype(np.float64)
     power_w, paid_ths = np.split(kinds, 2, axis=1)
-    return Options(count, power_w, paid_ths)
+    return Options(miners, power_w, paid_ths)
 
 
 def gain_usd_per_h(
@@ -114,10 +114,10 @@ def reaction(world: World, start_row: Ints, revenue_usd: FloatArray, commanded_k
     energy_usd = (np.take(price, row_of_step, axis=1) * commanded_kw).sum(axis=1) * (dt_h / KW_PER_MW)
     best, fixed = np.zeros(len(rows)), np.zeros(len(rows))
     options = fleet_options(world.params.curves)
-    for count, power_w, paid_ths in zip(*options, strict=True):
+    for miners, power_w, paid_ths in zip(*options, strict=True):
         gain = gain_usd_per_h(paid_ths[:, None, None], power_w[:, None, None], hash_revenue, price) * hours
-        best += count * np.maximum(gain.max(axis=0), 0.0).sum(axis=1)
-        fixed += count * np.maximum(gain.sum(axis=2).max(axis=0), 0.0)
+        best += miners * np.maximum(gain.max(axis=0), 0.0).sum(axis=1)
+        fixed += miners * np.maximum(gain.sum(axis=2).max(axis=0), 0.0)
     curves = world.params.curves
     rated_ths = float((curves.paid_count * curves.hashrate_rated_ths).sum())
     possible = (hash_revenue * hours).sum(axis=1) * (rated_ths / HOURS_PER_DAY)

@@ -36,7 +36,7 @@ def score(policy: object, world: World) -> float:
 def test_what_can_be_gained_by_hand(world: World) -> None:
     sums = run(Always(1.0), world)
     options = fleet_options(world.params.curves)
-    assert options.count == pytest.approx([50.0])
+    assert options.miners == pytest.approx([50.0])
     revenue = world.table.column("hash_revenue_usd_per_ths_day")[0]
     assert world.table.column("hash_revenue_usd_per_ths_day") == pytest.approx(revenue)
     low, high = (
