@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,14 @@ START = np.datetime64("2023-03-02T00:00:00", "s")
 
 
 def two_price_world(
-    high_hours: Sequence[int], *, days: float = 1.0, limits: str = "free", demand_usd_per_kw: float = 0.0
+    high_hours: Iterable[int], *, days: float = 1.0, limits: str = "free", demand_usd_per_kw: float = 0.0
 ) -> World:
     """One day (or more) from ``START`` on, dear in the hours named and cheap in all others; prices known ahead."""
+    return _world(tuple(high_hours), days, limits, demand_usd_per_kw)
+
+
+@functools.cache
+def _world(high_hours: tuple[int, ...], days: float, limits: str, demand_usd_per_kw: float) -> World:
     hours = 24 * 5
     price = np.full(hours, LOW)
     price[24 + np.asarray(high_hours, int)] = HIGH
