@@ -98,8 +98,8 @@ def ratio_interval(
     if weeks < 3:
         return Interval(estimate, np.nan, np.nan, np.nan, level)
     tops, bottoms = resampled_means([above, below], **options)
-    # A draw whose denominator vanishes sets no limit on the side that its numerator points to.
-    endless = np.where(tops * factor >= 0.0, np.inf, -np.inf)
+    # A draw whose denominator vanishes sets no limit on the side that its numerator points to; nothing stays nothing.
+    endless = np.where(tops == 0.0, 0.0, np.copysign(np.inf, factor * tops))
     ratios = np.where(bottoms > 0.0, factor * tops / np.where(bottoms > 0.0, bottoms, 1.0), endless)
     tail = tail_share(weeks, block_weeks, level)
     low, high = np.quantile(ratios, [tail, 1.0 - tail], method="inverted_cdf")

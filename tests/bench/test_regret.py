@@ -42,12 +42,12 @@ def test_a_constant_denominator_gives_the_interval_of_the_mean() -> None:
 def test_coverage_of_the_interval() -> None:
     rng = np.random.default_rng(1)
     covered = 0
-    for _ in range(200):
+    for _ in range(120):
         below = 1000.0 + 300.0 * rng.standard_normal(26)
         above = 0.3 * below + 100.0 * rng.standard_normal(26)
-        item = ratio_interval(above, below, resamples=999)
+        item = ratio_interval(above, below, resamples=499)
         covered += item.low <= 0.3 <= item.high
-    assert 0.90 <= covered / 200 <= 1.0
+    assert 0.90 <= covered / 120 <= 1.0
 
 
 def test_denominators_that_mean_nothing_are_not_divided_by() -> None:
@@ -65,6 +65,8 @@ def test_a_denominator_that_may_be_zero_leaves_the_interval_open() -> None:
     item = ratio_interval(np.full(26, 1.0), below)
     assert item.high == np.inf
     assert np.isfinite(item.estimate)
+    nothing = ratio_interval(np.zeros(26), below)
+    assert (nothing.estimate, nothing.low, nothing.high) == (0.0, 0.0, 0.0)
 
 
 def test_few_weeks_and_bad_input() -> None:
