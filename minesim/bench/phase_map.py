@@ -1,4 +1,4 @@
-"""The phase map: which method wins where, over stop cost, price volatility, price delay and peak charge, as one figure."""
+"""The phase map: which method wins where, over stop cost, volatility, price delay and peak charge, as one figure."""
 
 from __future__ import annotations
 
