@@ -44,6 +44,11 @@ class Namespace:
     maximum: Callable[[Array, Array | float], Array]
     clip: Callable[[Array, float | Array, float | Array], Array]
     sum: Callable[..., Array]
+    add_up: Callable[[Array, Array], Array]
+    """``add_up(ones, x)``: sum over the first axis, with as many ones as it is long; for one site in numpy their
+    product with (N, M) costs a third of a sum."""
+    sum_last: Callable[[Array, Array], Array]
+    """``sum_last(x, ones)``: the same over the last axis."""
     max: Callable[..., Array]
     min: Callable[..., Array]
     cumsum: Callable[..., Array]
@@ -64,6 +69,10 @@ class Namespace:
     maybe_any: Callable[[Array], bool]
     """False only where surely no entry is true, so that work for nothing can be skipped: numpy looks, torch always
     says True (looking would stop the device)."""
+    may_reach: Callable[[Array, float], bool]
+    """``may_reach(x, limit)``: False only where surely every entry is below the limit; otherwise as ``maybe_any``."""
+    may_fall_to: Callable[[Array, float], bool]
+    """``may_fall_to(x, limit)``: False only where surely every entry is above the limit."""
     cast: Callable[[Array, Array], Array]
     """``cast(x, like)``: x with the dtype of ``like``; a mask becomes ones and zeros."""
     above: Callable[[Array, Array | float], Array]
@@ -76,6 +85,9 @@ class Namespace:
     (``where`` is for the rest)."""
     dot: Callable[[Array, Array], Array]
     """``dot(x, weights)``: sum of x times weights (N,) over the last axis."""
+    column: Callable[[Array], Array]
+    """``column(x)``: quantities of the sites (B,) laid out to combine with (B, M); a lone number as an array without
+    dimensions, which costs numpy half of a scalar beside an array."""
     index: Callable[[Array], Array]
     """Whole numbers as an index for ``take``."""
     asarray: Callable[..., Array]
@@ -115,6 +127,8 @@ NUMPY = Namespace(
     maximum=np.maximum,
     clip=_np_clip,
     sum=np.add.reduce,
+    add_up=lambda ones, x: ones.dot(x) if x.ndim == 2 else np.add.reduce(x, axis=0),
+    sum_last=lambda x, ones: x.dot(ones),
     max=np.maximum.reduce,
     min=np.minimum.reduce,
     cumsum=np.add.accumulate,
@@ -129,12 +143,16 @@ NUMPY = Namespace(
     zeros_like=np.zeros_like,
     ones_like=np.ones_like,
     isfinite=np.isfinite,
-    maybe_any=lambda x: bool(np.count_nonzero(x)),  # a third of the cost of x.any() on small arrays
-    cast=lambda x, like: x.astype(like.dtype, copy=False),
+    maybe_any=lambda x: bool(np.count_nonzero(x) if x.ndim else x),  # a third of the cost of x.any() on small arrays
+    # argmax costs a fifth of max on small arrays; it finds NaN, which compares false.
+    may_reach=lambda x, limit: not x.item(x.argmax()) < limit,
+    may_fall_to=lambda x, limit: not x.item(x.argmin()) > limit,
+    cast=lambda x, like: x if x.dtype == like.dtype else x.astype(like.dtype),
     above=lambda x, y: np.greater(x, y).astype(x.dtype),
     below=lambda x, y: np.less(x, y).astype(x.dtype),
     blend=np.where,
     dot=lambda x, weights: x.dot(weights),
+    column=lambda x: x[..., None] if x.ndim else np.asarray(x),
     index=lambda x: x.astype(np.int64),
     asarray=_np_asarray,
 )
@@ -203,6 +221,8 @@ def torch_namespace() -> Namespace:
         maximum=maximum,
         clip=clip,
         sum=add_up,
+        add_up=lambda ones, x: add_up(x, 0),
+        sum_last=lambda x, ones: torch.sum(x, dim=-1),
         max=lambda x, axis: torch.amax(x, dim=axis),
         min=lambda x, axis: torch.amin(x, dim=axis),
         cumsum=lambda x, axis: torch.cumsum(x, dim=axis),
@@ -218,11 +238,14 @@ def torch_namespace() -> Namespace:
         ones_like=torch.ones_like,
         isfinite=torch.isfinite,
         maybe_any=lambda x: True,
+        may_reach=lambda x, limit: True,
+        may_fall_to=lambda x, limit: True,
         cast=cast,
         above=functools.partial(compare, torch.gt),
         below=functools.partial(compare, torch.lt),
         blend=lambda mask, x, y: torch.lerp(y, x, mask),
         dot=torch.matmul,
+        column=lambda x: x[..., None],
         index=lambda x: x.to(torch.int32),
         asarray=lambda x, like: torch.as_tensor(x, dtype=like.dtype, device=like.device),
     )

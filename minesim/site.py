@@ -9,6 +9,7 @@ control step is computed once, before the sub-steps; what is constant over the e
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -167,18 +168,20 @@ class PreparedSite:
         log_duty_run, log_duty_boot: logarithms of the lowest duty while started over that of a standing miner, and
             while booting over that while hashing, (B, M).
         minus_flow_board, minus_ntu_ref, sink_diagonal_sum: products of the constants, (B, M).
-        slope_weights, wear_weights, failed_weights: count times sink diagonal (W/K), cost of ageing over a sub-step and
-            cost of a failed restart (USD), (M,).
+        slope_weights, wear_weights, failed_weights, stop_weights: count times sink diagonal (W/K), cost of ageing over
+            a sub-step, of a failed restart and of a stop of reference depth (USD, scaled), (M,).
         structure: see :class:`minesim.physics.room.StructureShares`.
         fan_integral_per_k, fan_proportional_per_k: gains of the fan loop for this sub-step.
         board_target_c, board_trip_c: the firmware's set points as board temperatures.
+        chip_offset_k: what the firmware adds to the board's temperature.
+        step_share: a sub-step's share of the control step.
+        off_w, log_duty_off: power and logarithm of the duty of a standing miner.
         vent_ratio: see :class:`RoomParams`.
-        half: one half.
         one, zero: ones and zeros, (B, M).
+        none: zeros, (B,).
+        board_ones, step_ones: ones to add up boards and sub-steps with, (K,) and (S,).
         clock: see :func:`minesim.physics.firmware.step_clock`.
         looks: whether looking at values on the host is cheap.
-        single: whether quantities of the site are scalars: for one site in numpy a scalar costs a fifth of an array of
-            one; see :meth:`of_site`.
         xp: namespace of the arrays.
     """
 
@@ -207,31 +210,25 @@ class PreparedSite:
     slope_weights: Array
     wear_weights: Array
     failed_weights: Array
+    stop_weights: Array
     structure: room.StructureShares
     fan_integral_per_k: Array
     fan_proportional_per_k: Array
     board_target_c: Array
     board_trip_c: Array
+    chip_offset_k: Array
+    step_share: Array
+    off_w: Array
+    log_duty_off: Array
     vent_ratio: Array
-    half: Array
     one: Array
     zero: Array
+    none: Array
+    board_ones: Array
+    step_ones: Array
     clock: firmware.StepClock
     looks: bool
-    single: bool
     xp: Namespace
-
-    def of_site(self, x: Array) -> Array:
-        """Quantities (B,) in the form the inner loop computes with: a scalar where ``single``."""
-        return x[0] if self.single else x
-
-    def column(self, x: Array) -> Array:
-        """Such a quantity laid out to combine with (B, M)."""
-        return x if self.single else x[:, None]
-
-    def whole(self, x: Array) -> Array:
-        """Such a quantity as (B,) again."""
-        return x[None] if self.single else x
 
 
 SMALL = 4096
@@ -239,12 +236,13 @@ SMALL = 4096
 that broadcast. In large batches memory traffic matters more, and broadcasting wins."""
 
 
-def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> PreparedSite:
+def prepare(params: SiteParams, num_envs: int | None, dt_s: float, like: Array) -> PreparedSite:
     """Lay a site out for ``num_envs`` sites in the kind, dtype and device of ``like``.
 
     Args:
         params: the site in numpy arrays.
-        num_envs: B.
+        num_envs: B; None for one site without a batch axis, in numpy: cohorts (M,) and sites as scalars. What a batch
+            of one computes with arrays of one number then costs a fifth.
         dt_s: control step, s.
         like: an array of the wanted kind.
     """
@@ -256,15 +254,16 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> Prep
     def constant(value: Any) -> Array:
         return xp.asarray(np.asarray(value, np.float64), like=like)
 
-    single = xp.name == "numpy" and num_envs == 1
-    site_constant = np.float64 if single else constant
+    # One site without a batch axis computes with numpy's scalars where a batch has arrays (B,).
+    site_constant = np.float64 if num_envs is None else constant
+    row = (cohorts,) if num_envs is None else (num_envs, cohorts)
     flat = convert(params.miners, like)
     spread: dict[str, Array] = {}
     for name, value in flat.items():
         if name == "board_present":
-            spread[name] = xp.broadcast(value[:, None, :], (boards, num_envs, cohorts))
+            spread[name] = xp.broadcast(value.reshape(boards, *(1,) * (len(row) - 1), cohorts), (boards, *row))
         elif value.ndim == 1:
-            spread[name] = xp.broadcast(value, (num_envs, cohorts))
+            spread[name] = xp.broadcast(value, row)
         else:
             spread[name] = value
     miners = MinerArrays(**spread)
@@ -274,9 +273,9 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> Prep
     network = heatsink.board_network(miners.chip_j_per_k, miners.sink_j_per_k, miners.chip_sink_w_per_k, sub_dt_s)
     sink_diagonal_sum = network.sink_diagonal * present
     padded = bool((params.miners.board_present < 1.0).any())
-    small = num_envs * cohorts <= SMALL
+    small = math.prod(row) <= SMALL
     if small:
-        shape = (boards, num_envs, cohorts)
+        shape = (boards, *row)
         network = network._replace(
             **{name: xp.broadcast(getattr(network, name), shape) for name in network._fields if name != "sink_diagonal"}
         )
@@ -292,7 +291,7 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> Prep
         dt_s=dt_s,
         sub_dt_s=sub_dt_s,
         miners=miners,
-        count=xp.broadcast(curves.count, (num_envs, cohorts)),
+        count=xp.broadcast(curves.count, row),
         weights=curves.count,
         boards=present,
         padded=padded,
@@ -310,9 +309,10 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> Prep
         minus_flow_board=-miners.flow_max_w_per_k / present,
         minus_ntu_ref=-miners.ntu_ref,
         sink_diagonal_sum=sink_diagonal_sum,
-        slope_weights=curves.count * sink_diagonal_sum[0],
+        slope_weights=curves.count * sink_diagonal_sum.reshape(-1, cohorts)[0],
         wear_weights=curves.count * flat["wear_usd_per_h"] * (wearing.scale * sub_dt_s / SECONDS_PER_HOUR),
-        failed_weights=curves.count * flat["failed_restart_usd"],
+        failed_weights=curves.count * flat["failed_restart_usd"] * wearing.scale,
+        stop_weights=curves.count * flat["stop_usd"] * wearing.scale,
         structure=room.StructureShares(
             *map(
                 site_constant,
@@ -323,13 +323,20 @@ def prepare(params: SiteParams, num_envs: int, dt_s: float, like: Array) -> Prep
         fan_proportional_per_k=constant(fw.fan_proportional_per_k),
         board_target_c=constant(fw.fan_target_c - fw.chip_offset_k),
         board_trip_c=constant(fw.temp_trip_c - fw.chip_offset_k),
+        chip_offset_k=constant(fw.chip_offset_k),
+        step_share=constant(1.0 / params.sub_steps),
+        off_w=constant(params.off_w),
+        log_duty_off=constant(LOG_DUTY_OFF),
         vent_ratio=site_constant(params.room.vent_ratio),
-        half=constant(0.5),
         one=xp.ones_like(present),
         zero=xp.zeros_like(present),
-        clock=firmware.step_clock(constant(np.arange(params.sub_steps)).reshape(-1, 1, 1), sub_dt_s, fw, xp=xp),
+        none=xp.sum(xp.zeros_like(present), axis=-1),
+        board_ones=constant(np.ones(boards)),
+        step_ones=constant(np.ones(params.sub_steps)),
+        clock=firmware.step_clock(
+            constant(np.arange(params.sub_steps)).reshape(-1, *(1,) * len(row)), sub_dt_s, fw, xp=xp
+        ),
         looks=xp.name == "numpy",
-        single=single,
         xp=xp,
     )
 
@@ -342,7 +349,7 @@ class SiteState:
         firmware: memory of the miners' firmware, (B, M) each.
         temp_chip_c, temp_sink_c: board nodes, degC, (K, B, M).
         log_duty: logarithm of the miners' fan duty, (B, M).
-        air_rise_k: outlet minus intake air of the last sub-step, K, (B, M).
+        temp_board_c: hottest board on its outlet side, degC, (B, M).
         share_up: share of a cohort that is not waiting for repair, (B, M).
         temp_wall_c: structure, degC, (B,).
         silicon_leak: leakage of each board relative to its model, drawn at reset, (K, B, M).
@@ -353,7 +360,7 @@ class SiteState:
     temp_chip_c: Array
     temp_sink_c: Array
     log_duty: Array
-    air_rise_k: Array
+    temp_board_c: Array
     share_up: Array
     temp_wall_c: Array
     silicon_leak: Array
@@ -499,8 +506,8 @@ class Outcome(NamedTuple):
 class SubStep(NamedTuple):
     """What sub-steps hand on: nodes (K, B, M), cohorts (B, M), sites (B,).
 
-    ``alive`` is 1 until a miner trips, None while none is to be watched; ``half_rise_k`` is half of the outlet's rise
-    over the intake; ``temp_board_c`` is the hottest board's outlet side; powers are sums over the sub-steps so far.
+    ``alive`` is 1 until a miner trips, None while none is to be watched; ``temp_board_c`` is the hottest board's outlet
+    side; powers are sums over the sub-steps so far.
     """
 
     temp_chip_c: Array
@@ -508,20 +515,10 @@ class SubStep(NamedTuple):
     temp_wall_c: Array
     temp_hot_c: Array
     temp_board_c: Array
-    half_rise_k: Array
     log_duty: Array
     duty: Array
     alive: Array | None
     power_sum_w: Array
-
-
-class SubStepDrive(NamedTuple):
-    """What the firmware does in a sub-step, leakage at 0 degC and switching power of a board and constant power of a
-    miner: (K, B, M) where laid out per board, else (B, M)."""
-
-    leak_w: Array
-    dyn_w: Array
-    constant_w: Array
 
 
 class SubStepTerms(NamedTuple):
@@ -536,30 +533,46 @@ class SubStepTerms(NamedTuple):
 
 
 def sub_step(
-    carry: SubStep, drive: SubStepDrive, terms: SubStepTerms, air: room.RoomTerms, site: PreparedSite
+    carry: SubStep,
+    leak_w: Array,
+    dyn_w: Array,
+    constant_w: Array,
+    terms: SubStepTerms,
+    air: room.RoomTerms,
+    site: PreparedSite,
 ) -> SubStep:
-    """Integrate one sub-step: leakage at the old temperature, everything else implicit in the new ones."""
+    """Integrate one sub-step: leakage at the old temperature, everything else implicit in the new ones.
+
+    Args:
+        carry: at its start.
+        leak_w, dyn_w: leakage at 0 degC and switching power of a board, W, (K, B, M) where laid out per board, else
+            (B, M).
+        constant_w: what else a miner draws without its fans, W, (B, M).
+        terms: of the control step.
+        air: terms of the room.
+        site: constants.
+    """
     xp, miners, network, duty = site.xp, site.miners, site.network, carry.duty
     growth = asic.leakage_growth_from_0c(carry.temp_chip_c, miners.beta_per_k, xp=xp)
-    board_w = drive.leak_w * growth + drive.dyn_w
+    board_w = leak_w * growth + dyn_w
     if carry.alive is not None:
         board_w = board_w * carry.alive
-    dc_w = xp.sum(board_w, axis=0)
+    dc_w = xp.add_up(site.board_ones, board_w)
     minus_ntu = heatsink.ntu_at_flow(terms.minus_ntu, carry.log_duty, HA_EXPONENT, xp=xp)
     ua = heatsink.ua_stream_w_per_k(terms.minus_flow_board * duty, minus_ntu, xp=xp)
     supply_loss_w = dc_w * (miners.psu_linear + miners.psu_per_w * dc_w)
-    bypass_w = drive.constant_w + supply_loss_w + fan.fan_power_w(duty, miners.fan_max_w)
+    bypass_w = constant_w + supply_loss_w + fan.fan_power_w(duty, miners.fan_max_w)
     chip_source, sink_source = heatsink.sink_source_w(carry.temp_chip_c, carry.temp_sink_c, board_w, network)
     diagonal = network.sink_diagonal + ua
     share = ua / diagonal
-    heat_w = share * xp.sum(sink_source * miners.board_present if site.padded else sink_source, axis=0)
+    heat_w = share * xp.add_up(site.board_ones, sink_source * miners.board_present if site.padded else sink_source)
     temp_hot_c, temp_intake_c, temp_wall_c = room.solve_air(
         air,
-        site.of_site(xp.dot(heat_w + bypass_w, site.weights)),
-        site.of_site(xp.dot(share, site.slope_weights)),
+        xp.dot(heat_w + bypass_w, site.weights),
+        xp.dot(share, site.slope_weights),
         carry.temp_wall_c,
     )
-    intake = site.column(temp_intake_c)
+    intake = xp.column(temp_intake_c)
     temp_chip_c, temp_sink_c = heatsink.node_temps_c(chip_source, sink_source, ua * intake, diagonal, network)
     half_rise_k = (heat_w - share * (site.sink_diagonal_sum * intake)) / (terms.flow_twice * duty)
     temp_board_c = xp.max(temp_sink_c, axis=0) + half_rise_k
@@ -580,7 +593,6 @@ def sub_step(
         temp_wall_c,
         temp_hot_c,
         temp_board_c,
-        half_rise_k,
         log_duty,
         xp.exp(log_duty),
         None if carry.alive is None else carry.alive * xp.below(temp_board_c, site.board_trip_c),
@@ -603,12 +615,12 @@ def transition(
         State at the end and what happened. Energy is balanced: miners' power times time equals
         ``heat_out_j + heat_stored_j`` to rounding.
     """
-    xp, params, miners = site.xp, site.params, site.miners
+    xp, params = site.xp, site.params
     fw, wearing = params.firmware, params.wear
 
     # --- firmware: what runs in each sub-step
-    board_start_c = xp.max(state.temp_sink_c, axis=0) + site.half * state.air_rise_k
-    chip_start_c = board_start_c + fw.chip_offset_k
+    board_start_c = state.temp_board_c
+    chip_start_c = board_start_c + site.chip_offset_k
     fw_state, started, stopped = firmware.accept(state.firmware, command, chip_start_c, board_start_c, fw, xp=xp)
     hashing, throttle = firmware.profile_of(fw_state, command.throttle, site.clock, fw, xp=xp)
     share_up, failed_usd = _restarts(state, started, board_start_c, exog, site, xp=xp)
@@ -623,26 +635,25 @@ def transition(
     entry = site.offset + xp.index(firmware.effective_preset(fw_state))
     dyn_w = active * xp.take(site.dyn_w, entry)
     leak_full_w = state.silicon_leak * xp.take(site.leak_w, entry)
-    constant_w = params.off_w + running * site.standing_w + rail * site.hashing_w
+    constant_w = (site.off_w + running * site.standing_w) + rail * site.hashing_w
 
     # --- thermal: flows and the room
     weather = exog.terms if exog.terms is not None else weather_of_site(exog, site)
     booting = xp.above(fw_state.wait_s, 0.0)
-    duty_low = LOG_DUTY_OFF + running * (site.log_duty_run + booting * site.log_duty_boot)
-    duty_high = LOG_DUTY_OFF - LOG_DUTY_OFF * running
+    duty_low = site.log_duty_off + running * (site.log_duty_run + booting * site.log_duty_boot)
+    duty_high = site.log_duty_off - site.log_duty_off * running
     terms = SubStepTerms(weather.flow_twice, weather.minus_flow_board, weather.minus_ntu, duty_low, duty_high)
     log_duty = xp.minimum(xp.maximum(state.log_duty, duty_low), duty_high)
     duty = xp.exp(log_duty)
-    moved = site.of_site(xp.dot(weather.flow_full * duty, site.weights))
+    moved = xp.dot(weather.flow_full * duty, site.weights)
     air, cooling_w = _air_terms(moved, weather, site, xp=xp)
 
     carry = SubStep(
         state.temp_chip_c,
         state.temp_sink_c,
-        site.of_site(state.temp_wall_c),
-        site.of_site(exog.temp_amb_c),
+        state.temp_wall_c,
+        exog.temp_amb_c,
         board_start_c,
-        site.zero,
         log_duty,
         duty,
         None,
@@ -653,56 +664,56 @@ def transition(
         dyn_board_w = dyn_board_w * site.per_board
         if site.padded:
             leak_w = leak_w * site.per_board
-    drives = [SubStepDrive(*parts) for parts in zip(leak_w, dyn_board_w, constant_w, strict=True)]
-    alive = site.one
+    drives = (leak_w, dyn_board_w, constant_w)
     # Trips are rare: where looking is cheap, a course without them comes first, and is taken if it shows none.
     course = _integrate(carry, drives, terms, air, site) if site.looks else []
     boards_c = xp.stack([c.temp_board_c for c in course], 0) if course else site.one
-    if not site.looks or xp.maybe_any(boards_c >= site.board_trip_c):
-        course = _integrate(carry._replace(alive=alive), drives, terms, air, site)
+    if not site.looks or xp.may_reach(boards_c, fw.temp_trip_c - fw.chip_offset_k):
+        course = _integrate(carry._replace(alive=site.one), drives, terms, air, site)
         boards_c = xp.stack([c.temp_board_c for c in course], 0)
         # A miner hashes in a sub-step unless it tripped in an earlier one.
-        active = active * xp.stack([alive, *(c.alive for c in course[:-1])], 0)
-        alive = course[-1].alive
+        active = active * xp.stack([site.one, *(c.alive for c in course[:-1])], 0)
     carry = course[-1]
-    chips_c = boards_c + fw.chip_offset_k
-    power_w = carry.power_sum_w * (1.0 / params.sub_steps)
+    alive, hashing_last, tripped = carry.alive, hashing[-1], site.none
+    if alive is not None:
+        hashing_last, tripped = hashing_last * alive, xp.dot(running - running * alive, site.weights)
+    chips_c = boards_c + site.chip_offset_k
+    power_w = carry.power_sum_w * site.step_share
     power_miners_w = xp.dot(power_w, site.weights)
     ageing = rail * wear.arrhenius_factor(chips_c, wearing.temp_ref_c, wearing.activation_ev, xp=xp)
     stops = xp.dot(stopped, site.weights)
     restart_usd = failed_usd
     if xp.maybe_any(stops):
-        depth_k = xp.maximum(chip_start_c - exog.temp_amb_c[:, None], 0.0)
-        stop_usd = miners.stop_usd * stopped * wear.cycling_damage(depth_k, xp=xp)
-        restart_usd = restart_usd + xp.dot(stop_usd, site.weights)
+        depth_k = xp.maximum(chip_start_c - xp.column(exog.temp_amb_c), 0.0)
+        restart_usd = restart_usd + xp.dot(stopped * wear.cycling_damage(depth_k, xp=xp), site.stop_weights)
     new = SiteState(
         firmware=firmware.advance(fw_state, command.throttle, alive, site.dt_s, fw, xp=xp),
         temp_chip_c=carry.temp_chip_c,
         temp_sink_c=carry.temp_sink_c,
         log_duty=carry.log_duty,
-        air_rise_k=carry.half_rise_k + carry.half_rise_k,
+        temp_board_c=carry.temp_board_c,
         share_up=share_up,
-        temp_wall_c=site.whole(carry.temp_wall_c),
+        temp_wall_c=carry.temp_wall_c,
         silicon_leak=state.silicon_leak,
         power_bias=state.power_bias,
     )
     outcome = Outcome(
         power_w=power_w,
-        hashrate_ths=xp.take(site.hashrate_ths, entry) * xp.sum(active, axis=0),
-        hashing=hashing[-1] * alive,
+        hashrate_ths=xp.take(site.hashrate_ths, entry) * xp.add_up(site.step_ones, active),
+        hashing=hashing_last,
         temp_board_c=carry.temp_board_c,
         temp_chip_max_c=xp.maximum(chip_start_c, xp.max(chips_c, axis=0)),
         fan_duty=carry.duty,
         power_miners_w=power_miners_w,
-        power_cooling_w=site.whole(cooling_w),
+        power_cooling_w=cooling_w,
         power_site_w=power_miners_w + cooling_w,
-        temp_intake_c=site.whole(air.fresh_c + air.recirculation * carry.temp_hot_c),
-        temp_hot_c=site.whole(carry.temp_hot_c),
-        wear_usd=xp.dot(xp.sum(ageing, axis=0), site.wear_weights),
-        restart_usd=restart_usd * wearing.scale,
+        temp_intake_c=air.fresh_c + air.recirculation * carry.temp_hot_c,
+        temp_hot_c=carry.temp_hot_c,
+        wear_usd=xp.dot(xp.add_up(site.step_ones, ageing), site.wear_weights),
+        restart_usd=restart_usd,
         stopped=stopped,
         stops=stops,
-        tripped=xp.dot(running - running * alive, site.weights),
+        tripped=tripped,
         heat=HeatRecord(
             before=state,
             after=new,
@@ -723,7 +734,7 @@ def _restarts(
     """Share of each cohort that is up after this step's starts, (B, M), and the cost of failures, USD, (B,)."""
     spec, count = site.params.wear, site.count
     if not spec.sample_failures and not xp.maybe_any(started):
-        return state.share_up, site.zero[:, 0]
+        return state.share_up, site.none
     chance = started * wear.restart_failure_probability(
         temp_board_c, spec.restart_failure_base, spec.restart_cold_scale_k, 40.0, xp=xp
     )
@@ -734,37 +745,38 @@ def _restarts(
     failed = xp.minimum(failed, count * state.share_up)
     repaired = (1.0 - state.share_up) * (1.0 - math.exp(-site.dt_s / (spec.repair_days * 86400.0)))
     share_up = xp.clip(state.share_up + repaired - failed / count, 0.0, 1.0)
-    return share_up, xp.sum(failed * site.miners.failed_restart_usd, axis=-1)
+    return share_up, xp.dot(failed / count, site.failed_weights)
 
 
 def _integrate(
     carry: SubStep,
-    drives: list[SubStepDrive],
+    drives: tuple[Array, Array, Array],
     terms: SubStepTerms,
     air: room.RoomTerms,
     site: PreparedSite,
 ) -> list[SubStep]:
     """All sub-steps of a control step, in order."""
     course: list[SubStep] = []
-    for drive in drives:
-        carry = sub_step(carry, drive, terms, air, site)
+    leak_w, dyn_w, constant_w = drives
+    for i in range(site.params.sub_steps):
+        carry = sub_step(carry, leak_w[i], dyn_w[i], constant_w[i], terms, air, site)
         course.append(carry)
     return course
 
 
 def weather_of_site(exog: Exogenous, site: PreparedSite) -> SiteWeather:
     """Prepare flows, supply air and structure of a site for its weather."""
-    xp, spec, miners, amb_c = site.xp, site.params.room, site.miners, site.of_site(exog.temp_amb_c)
-    density = site.column(site.of_site(exog.air_density_ratio))
+    xp, spec, miners, amb_c = site.xp, site.params.room, site.miners, exog.temp_amb_c
+    density = xp.column(exog.air_density_ratio)
     if site.liquid_cooled:
         density = density + miners.liquid * (1.0 - density)
     flow_full = miners.flow_max_w_per_k * density
-    full = site.of_site(xp.dot(flow_full, site.weights))
+    full = xp.dot(flow_full, site.weights)
     vent_max = spec.vent_ratio * full
     supply_c, pump = amb_c, None
     wetted = xp.above(amb_c, spec.pad_on_c)
     if spec.pad_effectiveness > 0.0 and xp.maybe_any(wetted):
-        wetbulb_c = site.of_site(exog.temp_wetbulb_c)
+        wetbulb_c = exog.temp_wetbulb_c
         supply_c = psychrometrics.temp_pad_outlet_c(amb_c, wetbulb_c, spec.pad_effectiveness, wetted)
         pump = wetted * spec.pad_pump_w_per_w_per_k
     return SiteWeather(
@@ -874,7 +886,7 @@ def initial_state(
         temp_chip_c=chip,
         temp_sink_c=sink,
         log_duty=one * (math.log(0.6) * (1.0 - liquid) if running > 0.0 else LOG_DUTY_OFF),
-        air_rise_k=0.0 * one,
+        temp_board_c=xp.max(sink, axis=0),
         share_up=one,
         temp_wall_c=temp_amb_c + (10.0 if running > 0.0 else 0.0),
         silicon_leak=silicon_leak,
@@ -882,11 +894,29 @@ def initial_state(
     )
 
 
+def map_arrays(function: Callable[..., Array], *records: Any) -> Any:
+    """Apply a function to like arrays of like records, field by field; works on nested dataclasses and tuples."""
+    first = records[0]
+    if hasattr(first, "__dataclass_fields__"):
+        names = first.__dataclass_fields__
+        return replace(first, **{name: map_arrays(function, *(getattr(r, name) for r in records)) for name in names})
+    if isinstance(first, tuple):
+        parts = [map_arrays(function, *column) for column in zip(*records, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+    return function(*records)
+
+
 def state_where(mask: Array, new: Any, old: Any) -> Any:
     """Field by field, rows of ``new`` where ``mask`` (B,) is true, else of ``old``; works on nested dataclasses."""
-    if hasattr(new, "__dataclass_fields__"):
-        changed = {name: state_where(mask, getattr(new, name), getattr(old, name)) for name in new.__dataclass_fields__}
-        return replace(new, **changed)
-    if isinstance(new, tuple):
-        return tuple(state_where(mask, mine, other) for mine, other in zip(new, old, strict=True))
-    return namespace_of(new).where(mask if new.ndim == 1 else mask[:, None], new, old)
+    xp = namespace_of(mask)
+    return map_arrays(lambda x, y: xp.where(mask if x.ndim == 1 else mask[:, None], x, y), new, old)
+
+
+def with_batch_axis(record: Any) -> Any:
+    """The arrays of a site without a batch axis as those of a batch of one."""
+    return map_arrays(lambda x: x[..., None, :] if np.ndim(x) else np.reshape(x, 1), record)
+
+
+def without_batch_axis(record: Any) -> Any:
+    """The arrays of a batch of one as those of a site without a batch axis."""
+    return map_arrays(lambda x: x[..., 0, :] if x.ndim > 1 else x[0], record)

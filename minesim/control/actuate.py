@@ -21,28 +21,39 @@ ON_ABOVE = -0.85
 """A stopped cohort starts only above this (hysteresis)."""
 THROTTLE_MIN = 0.2
 """VNish accepts 20 to 100 %."""
+MATCH = 1e-3
+"""A preset that misses a target by less than this share of rated power reaches it."""
 THROTTLE_PREFERRED_MIN = 0.7
 """Deeper cuts change the preset, which is more efficient but costs minutes (assumed trade-off)."""
 
 
-class FleetRows(NamedTuple):
-    """Constants of a fleet laid out as rows (1, M), which combine with (B, M) at no cost when B is 1.
+class FleetTerms(NamedTuple):
+    """What :func:`actuate` and the envelope compute of a fleet once, (M,) each; numbers that stand beside arrays too.
 
     Attributes:
-        count: miners in each cohort.
-        rated_w, range_w: rated power of one miner, and from its lowest preset up to it, W.
-        match_w: a preset that misses a target by less than this reaches it, W.
+        lowest_w, rated_w: power of one miner at its lowest preset and at its rating, W.
+        at_zero_w, per_action_w: power that an action of 0 asks for, and by how much it grows with the action, W.
         rise_min_w: a smaller change of one miner's set power counts as none, W.
-        preset_last, offset: as in :class:`FleetCurves`.
+        on_above, hysteresis: a stopped cohort starts above the first, a running one stops the second below it.
+        throttle_min, one: lowest throttle, and ones.
+        reached_w: up to which target each preset is taken, W, (M, P).
+        flat_keep_above_w, flat_keep_below_w: between which targets a preset that is in force is kept, W, (M P,).
+        preset_ones: ones, (P,).
     """
 
-    count: Array
+    lowest_w: Array
     rated_w: Array
-    range_w: Array
-    match_w: Array
+    at_zero_w: Array
+    per_action_w: Array
     rise_min_w: Array
-    preset_last: Array
-    offset: Array
+    on_above: Array
+    hysteresis: Array
+    throttle_min: Array
+    one: Array
+    reached_w: Array
+    flat_keep_above_w: Array
+    flat_keep_below_w: Array
+    preset_ones: Array
 
 
 @dataclass(frozen=True)
@@ -113,16 +124,28 @@ class FleetCurves:
         return namespace_of(self.count).asarray(order, like=self.count)
 
     @functools.cached_property
-    def rows(self) -> FleetRows:
-        """Constants of :func:`actuate` and of the envelope, (1, M) each."""
-        return FleetRows(
-            count=self.count[None],
-            rated_w=self.power_rated_w[None],
-            range_w=(self.power_rated_w - self.preset_power_w[:, 0])[None],
-            match_w=1e-3 * self.power_rated_w[None],
-            rise_min_w=1e-6 * self.power_rated_w[None],
-            preset_last=self.preset_last[None],
-            offset=self.offset[None],
+    def terms(self) -> FleetTerms:
+        """Constants of :func:`actuate` and of the envelope."""
+        xp = namespace_of(self.count)
+        lowest_w, one = self.preset_power_w[:, 0], xp.ones_like(self.count)
+        per_action_w = (self.power_rated_w - lowest_w) * (1.0 / (1.0 - OFF_BELOW))
+        # A preset that misses a target by less than this reaches it.
+        reached_w = self.preset_power_w + MATCH * self.power_rated_w[:, None]
+        fixed_w, throttled_w = self.flat_split_w
+        return FleetTerms(
+            lowest_w=lowest_w,
+            rated_w=self.power_rated_w,
+            at_zero_w=self.power_rated_w - per_action_w,
+            per_action_w=per_action_w,
+            rise_min_w=1e-6 * self.power_rated_w,
+            on_above=one * ON_ABOVE,
+            hysteresis=one * (ON_ABOVE - OFF_BELOW),
+            throttle_min=one * THROTTLE_MIN,
+            one=one,
+            reached_w=reached_w,
+            flat_keep_above_w=fixed_w + THROTTLE_PREFERRED_MIN * throttled_w,
+            flat_keep_below_w=reached_w.reshape(-1),
+            preset_ones=xp.ones_like(self.preset_power_w[0]),
         )
 
     def to(self, like: Array) -> FleetCurves:
@@ -136,7 +159,7 @@ class FleetCurves:
 
     def split_power_w(self, preset: Array, *, xp: Namespace) -> tuple[Array, Array]:
         """Power of one miner at preset indices (B, M): what a throttle leaves alone, and what it scales, W."""
-        entry = self.rows.offset + xp.index(preset)
+        entry = self.offset + xp.index(preset)
         fixed_w, throttled_w = self.flat_split_w
         return xp.take(fixed_w, entry), xp.take(throttled_w, entry)
 
@@ -172,14 +195,8 @@ def target_level(action: Array, running: Array, level_min: Array, *, xp: Namespa
         level_min: share of the lowest preset, (M,).
         xp: namespace of the arrays.
     """
-    on, gap = wish(action, running, xp=xp)
-    return on * (1.0 - gap * (1.0 - level_min))
-
-
-def wish(action: Array, running: Array, *, xp: Namespace) -> tuple[Array, Array]:
-    """What an action asks for, (B, M): 1 for on or 0 for off, and how far below rated power, 1 at the lowest preset."""
     gap = (1.0 - xp.clip(action, OFF_BELOW, 1.0)) * (1.0 / (1.0 - OFF_BELOW))
-    return xp.above(action, ON_ABOVE - (ON_ABOVE - OFF_BELOW) * running), gap
+    return xp.above(action, ON_ABOVE - (ON_ABOVE - OFF_BELOW) * running) * (1.0 - gap * (1.0 - level_min))
 
 
 def actuate(
@@ -201,23 +218,25 @@ def actuate(
         Requested command and the wall power that it means for one miner, W, (B, M); a stopped cohort keeps its preset.
     """
     # target_level in watts
-    run, gap = wish(action, current.run, xp=xp)
-    rows, table = curves.rows, curves.preset_power_w
-    target_w = run * (rows.rated_w - gap * rows.range_w)
-    stands = 1.0 - run
+    terms = curves.terms
+    run = xp.above(action, terms.on_above - terms.hysteresis * current.run)
+    asked_w = terms.at_zero_w + terms.per_action_w * action
+    target_w = run * xp.minimum(xp.maximum(asked_w, terms.lowest_w), terms.rated_w)
+    stands = terms.one - run
     if not curves.has_throttle:
-        missed = xp.sum(xp.above(table, (target_w + rows.match_w)[..., None]), axis=-1)
-        preset = xp.clip(table.shape[-1] - 1.0 - missed, 0.0, rows.preset_last)
+        table = curves.preset_power_w
+        missed = xp.sum(xp.above(table, (target_w + MATCH * terms.rated_w)[..., None]), axis=-1)
+        preset = xp.clip(table.shape[-1] - 1.0 - missed, 0.0, curves.preset_last)
         command = FirmwareCommand(run, xp.blend(stands, current.preset, preset), xp.ones_like(run))
         return command, command_power_w(command, curves, xp=xp)
-    short = xp.sum(xp.below(table, (target_w - rows.match_w)[..., None]), axis=-1)
-    kept_fixed_w, kept_throttled_w = curves.split_power_w(current.preset, xp=xp)
-    over_fixed_w = target_w - kept_fixed_w
+    kept = curves.offset + xp.index(current.preset)
     leaves = xp.maximum(
-        xp.below(over_fixed_w, THROTTLE_PREFERRED_MIN * kept_throttled_w),
-        xp.above(over_fixed_w, kept_throttled_w + rows.match_w),
+        xp.below(target_w, xp.take(terms.flat_keep_above_w, kept)),
+        xp.above(target_w, xp.take(terms.flat_keep_below_w, kept)),
     )
-    preset = xp.blend(leaves * run, xp.minimum(short, rows.preset_last), current.preset)
+    short = xp.sum_last(xp.below(terms.reached_w, target_w[..., None]), terms.preset_ones)
+    preset = xp.blend(leaves * run, xp.minimum(short, curves.preset_last), current.preset)
     fixed_w, throttled_w = curves.split_power_w(preset, xp=xp)
-    throttle = xp.maximum(xp.clip((target_w - fixed_w) / throttled_w, THROTTLE_MIN, 1.0), stands)
+    wanted = xp.maximum((target_w - fixed_w) / throttled_w, terms.throttle_min)
+    throttle = xp.maximum(xp.minimum(wanted, terms.one), stands)
     return FirmwareCommand(run, preset, throttle), run * (fixed_w + throttle * throttled_w)

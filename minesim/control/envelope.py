@@ -145,7 +145,7 @@ def apply_envelope(
         floats), each (B, M).
     """
     current, current_w = history.command, history.command_w
-    reason = xp.zeros_like(request_w)
+    reason = 0.0 * request_w
     changed = False
     if math.isfinite(bounds.stops_per_day):
         exhausted = xp.maximum(current.run - request.run, 0.0) * (
@@ -160,24 +160,21 @@ def apply_envelope(
             )
             reason = exhausted * Reason.STOP_BUDGET.value
             changed = True
-    hard = None
-    if math.isfinite(bounds.temp_chip_soft_c):
+    if _may_be_hotter(telemetry, bounds.temp_chip_soft_c, bounds.temp_board_soft_c, xp=xp):
         soft = _hotter(telemetry, bounds.temp_chip_soft_c, bounds.temp_board_soft_c, xp=xp)
-        hard = _hotter(telemetry, bounds.temp_chip_hard_c, bounds.temp_board_hard_c, xp=xp)
-        if xp.maybe_any(soft):
-            lower = xp.minimum(xp.maximum(current.preset - 1.0, 0.0), request.preset)
-            request = FirmwareCommand(
-                run=xp.blend(soft, xp.minimum(request.run, current.run), request.run),
-                preset=xp.blend(soft, lower, request.preset),
-                throttle=xp.blend(soft, xp.minimum(request.throttle, current.throttle), request.throttle),
-            )
-            reason = xp.maximum(reason, soft * Reason.SOFT_TEMP.value)
-            changed = True
+        lower = xp.minimum(xp.maximum(current.preset - 1.0, 0.0), request.preset)
+        request = FirmwareCommand(
+            run=xp.blend(soft, xp.minimum(request.run, current.run), request.run),
+            preset=xp.blend(soft, lower, request.preset),
+            throttle=xp.blend(soft, xp.minimum(request.throttle, current.throttle), request.throttle),
+        )
+        reason = xp.maximum(reason, soft * Reason.SOFT_TEMP.value)
+        changed = True
     if changed:
         request_w = command_power_w(request, curves, xp=xp)
 
     rise_w = request_w - current_w
-    rises = xp.above(rise_w, curves.rows.rise_min_w)
+    rises = xp.above(rise_w, curves.terms.rise_min_w)
     holds: list[Array] = []
     if bounds.dwell_up_s > 0.0:
         early = rises * xp.below(history.since_up_s, bounds.dwell_up_s)
@@ -186,11 +183,11 @@ def apply_envelope(
         rises = rises - early
     if math.isfinite(bounds.ramp_up_per_5min) or math.isfinite(bounds.site_cap_w):
         ramp_w, cap_w = _budgets_w(current_w, history, bounds, curves, dt_s, xp=xp)
-        asked_w = rises * rise_w * curves.rows.count
-        total_w = xp.sum(asked_w, axis=-1)
+        rising_w = rises * rise_w
+        total_w = xp.dot(rising_w, curves.count)
         # What fits as a whole needs no queue.
-        if xp.maybe_any(xp.above(total_w, ramp_w)) or (cap_w is not None and xp.maybe_any(xp.above(total_w, cap_w))):
-            granted, why = _grant_in_turn(asked_w, ramp_w, cap_w, history, curves, xp=xp)
+        if xp.maybe_any(total_w > ramp_w) or (cap_w is not None and xp.maybe_any(total_w > cap_w)):
+            granted, why = _grant_in_turn(rising_w * curves.count, ramp_w, cap_w, history, curves, xp=xp)
             refused = rises - rises * granted
             reason = xp.maximum(reason, refused * why)
             holds.append(refused)
@@ -199,10 +196,11 @@ def apply_envelope(
         reason = xp.maximum(reason, pending * Reason.WRITE_PENDING.value)
         holds.append(pending)
     if math.isfinite(bounds.age_max_s):
-        # NaN compares false: a failed sensor counts as stale.
-        answers = xp.above(telemetry.temp_chip_c + telemetry.power_w, -1e3)
-        stale = 1.0 - answers * xp.below(telemetry.age_s, bounds.age_max_s + AGE_SLACK_S)
-        if xp.maybe_any(stale):
+        age_max_s = bounds.age_max_s + AGE_SLACK_S
+        # A failed sensor counts as stale: NaN.
+        readings = telemetry.temp_chip_c + telemetry.power_w
+        if xp.may_fall_to(readings, ANSWER_MIN) or xp.may_reach(telemetry.age_s, age_max_s):
+            stale = 1.0 - xp.above(readings, ANSWER_MIN) * xp.below(telemetry.age_s, age_max_s)
             reason = xp.maximum(reason, stale * Reason.STALE.value)
             holds.append(stale)
     if holds:
@@ -216,12 +214,20 @@ def apply_envelope(
                 preset=xp.blend(hold, current.preset, request.preset),
                 throttle=xp.blend(hold, current.throttle, request.throttle),
             )
-    if hard is not None and xp.maybe_any(hard):
+    if _may_be_hotter(telemetry, bounds.temp_chip_hard_c, bounds.temp_board_hard_c, xp=xp):
+        hard = _hotter(telemetry, bounds.temp_chip_hard_c, bounds.temp_board_hard_c, xp=xp)
         reason = xp.maximum(reason, hard * Reason.HARD_TEMP.value)
         stays = 1.0 - hard
         request_w = request_w * stays
         request = FirmwareCommand(request.run * stays, request.preset, request.throttle)
     return request, request_w, reason
+
+
+def _may_be_hotter(telemetry: Telemetry, temp_chip_c: float, temp_board_c: float, *, xp: Namespace) -> bool:
+    """Whether to look at :func:`_hotter` at all."""
+    return (math.isfinite(temp_chip_c) and xp.may_reach(telemetry.temp_chip_c, temp_chip_c)) or (
+        math.isfinite(temp_board_c) and xp.may_reach(telemetry.temp_board_c, temp_board_c)
+    )
 
 
 def _hotter(telemetry: Telemetry, temp_chip_c: float, temp_board_c: float, *, xp: Namespace) -> Array:
@@ -237,10 +243,13 @@ def _budgets_w(
 ) -> tuple[Array, Array | None]:
     """How much the site's set power may still rise, W, (B,): by the ramps, and by the cap (None without one)."""
     rated_w = curves.power_rated_site_w
+    ramp_w = 0.0 * current_w[..., 0] + bounds.ramp_up_per_5min * rated_w
     # The window holds the earlier steps of five minutes; this step is the last.
-    in_window_w = xp.sum(history.up_window_w, axis=-1)
-    left_w = bounds.ramp_up_per_5min * rated_w - in_window_w
-    ramp_w = xp.minimum(left_w, bounds.ramp_up_per_min * rated_w * dt_s / 60.0) * (1.0 + 1e-9)
+    if history.up_window_w.shape[-1] > 0:
+        ramp_w = ramp_w - xp.sum(history.up_window_w, axis=-1)
+    if math.isfinite(bounds.ramp_up_per_min):
+        ramp_w = xp.minimum(ramp_w, bounds.ramp_up_per_min * rated_w * dt_s / 60.0)
+    ramp_w = ramp_w * (1.0 + 1e-9)
     if not math.isfinite(bounds.site_cap_w):
         return ramp_w, None
     return ramp_w, bounds.site_cap_w - xp.dot(current_w, curves.count)
@@ -250,6 +259,8 @@ FEW_COHORTS = 32
 """Up to this many cohorts the queue is built by comparing all pairs, which is faster than sorting."""
 TIE_S = 0.5
 """Waiting times this close count as equal."""
+ANSWER_MIN = -1e3
+"""Chip temperature (degC) plus power (W) are above this in every reading."""
 AGE_SLACK_S = 1e-3
 """Rounding allowed in the age of a reading."""
 
@@ -264,7 +275,8 @@ def _ahead_w(asked_w: Array, since_up_s: Array, curves: FleetCurves, *, xp: Name
         order = xp.argsort(-since_up_s, axis=-1)
         queued_w = xp.cumsum(xp.take_along(asked_w, order, -1), axis=-1)
         return xp.take_along(queued_w, xp.argsort(order, axis=-1), -1)
-    first = xp.above(since_up_s.T[..., None] + TIE_S * curves.index_order, since_up_s)
+    order = curves.index_order if since_up_s.ndim > 1 else curves.index_order[:, 0]
+    first = xp.above(since_up_s.T[..., None] + TIE_S * order, since_up_s)
     return xp.sum(first * asked_w.T[..., None], axis=0)
 
 
@@ -311,19 +323,21 @@ def advance_history(
         xp: namespace of the arrays.
     """
     delta_w = command_w - history.command_w
-    rose = xp.above(delta_w, curves.rows.rise_min_w)
-    same_day = xp.cast(local_day == history.local_day, command_w)[:, None]
+    rose = xp.above(delta_w, curves.terms.rise_min_w)
+    stops_today = history.stops_today
+    if xp.maybe_any(local_day != history.local_day):
+        stops_today = stops_today * xp.column(xp.cast(local_day == history.local_day, command_w))
     window = history.up_window_w
     if window.shape[-1] > 0:
-        window = xp.concat([window[:, 1:], xp.dot(rose * delta_w, curves.count)[:, None]], -1)
+        window = xp.concat([window[..., 1:], xp.dot(rose * delta_w, curves.count)[..., None]], -1)
     return ControlHistory(
         command=command,
         command_w=command_w,
         since_up_s=history.since_up_s - history.since_up_s * rose + dt_s,
         since_write_s=history.since_write_s
-        - history.since_write_s * xp.above(xp.abs(delta_w), curves.rows.rise_min_w)
+        - history.since_write_s * xp.above(xp.abs(delta_w), curves.terms.rise_min_w)
         + dt_s,
-        stops_today=history.stops_today * same_day + xp.maximum(history.command.run - command.run, 0.0),
+        stops_today=stops_today + xp.maximum(history.command.run - command.run, 0.0),
         up_window_w=window,
         local_day=local_day,
     )

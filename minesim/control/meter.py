@@ -32,6 +32,8 @@ class MeterState:
 
 def carried_peak_kw(meter: MeterState, billing_month: Array, *, xp: Namespace) -> Array:
     """The month's peak so far, kW, (B,): forgotten when the billing month changes."""
+    if not xp.maybe_any(billing_month != meter.billing_month):
+        return meter.month_peak_kw
     return meter.month_peak_kw * xp.cast(billing_month == meter.billing_month, meter.month_peak_kw)
 
 

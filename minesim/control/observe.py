@@ -131,11 +131,11 @@ def observe(
     like = telemetry.power_site_w
     raw = xp.concat(
         [
-            like[:, None],
-            xp.cast(meter.month_peak_kw, like)[:, None],
-            xp.cast(meter.interval_kwh * kw_per_kwh, like)[:, None],
-            xp.cast(meter.reserve.offered_mw, like)[:, None],
-            telemetry.temp_intake_c[:, None],
+            like[..., None],
+            xp.cast(meter.month_peak_kw, like)[..., None],
+            xp.cast(meter.interval_kwh * kw_per_kwh, like)[..., None],
+            xp.cast(meter.reserve.offered_mw, like)[..., None],
+            telemetry.temp_intake_c[..., None],
             telemetry.hashing,
             history.command_w,
             telemetry.power_w,

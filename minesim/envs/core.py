@@ -42,6 +42,8 @@ from minesim.site import (
     transition,
     weather_of_site,
     weather_terms,
+    with_batch_axis,
+    without_batch_axis,
 )
 from minesim.site_spec import SiteSpec, build_site, site_spec
 from minesim.tasks.hashrate import HashrateTask, constraint_cost, reward_scale_usd, reward_terms
@@ -277,7 +279,7 @@ def advance(
 
     # --- control
     action = inputs.action
-    request, request_w = actuate(action[:, :cohorts], carry.history.command, curves, xp=xp)
+    request, request_w = actuate(action[..., :cohorts], carry.history.command, curves, xp=xp)
     command, command_w, reason = envelope.apply_envelope(
         request, request_w, carry.telemetry, carry.history, world.limits, curves, dt_s, xp=xp
     )
@@ -286,12 +288,13 @@ def advance(
     # --- twin
     exog = row.exog
     if world.difficulty.sample_failures:
-        exog = replace(exog, u_restart=inputs.u[:, :cohorts])
+        exog = replace(exog, u_restart=inputs.u[..., :cohorts])
     state, outcome = transition(carry.state, command, exog, site)
     telemetry = measure(state, outcome, inputs.noise, fixed.age_s, world.params.firmware.chip_offset_k, xp=xp)
     if world.difficulty.fault_rate > 0.0:
-        fault = xp.below(inputs.u[:, 2 * cohorts :], world.difficulty.fault_rate)
-        if xp.maybe_any(fault):
+        u_fault = inputs.u[..., 2 * cohorts :]
+        if xp.may_fall_to(u_fault, world.difficulty.fault_rate):
+            fault = xp.below(u_fault, world.difficulty.fault_rate)
             telemetry = observe.without_answer(telemetry, carry.telemetry, fault, xp=xp)
 
     # --- money
@@ -300,7 +303,7 @@ def advance(
     site_kw = xp.cast(outcome.power_site_w, double) * 1e-3
     share_mw = None
     if inputs.hour_opens is not None:
-        share_mw = xp.cast(0.5 * (action[:, cohorts] + 1.0), double) * (xp.cast(carry.power_before_w, double) * 1e-6)
+        share_mw = xp.cast(0.5 * (action[..., cohorts] + 1.0), double) * (xp.cast(carry.power_before_w, double) * 1e-6)
     meter, money = settle(
         carry.meter,
         settled,
@@ -378,7 +381,9 @@ class SiteCore:
         like = np.zeros(1) if like is None else like
         self._like = like
         self.xp: Namespace = namespace_of(like)
-        self.site = prepare(world.params, num_envs, world.config.dt_ctrl_s, like)
+        # One site in numpy is computed without a batch axis: its quantities are scalars, which cost a fifth.
+        self._lone = self.xp is NUMPY and num_envs == 1
+        self.site = prepare(world.params, None if self._lone else num_envs, world.config.dt_ctrl_s, like)
         self.curves = self.site.params.curves
         cohorts = world.cohorts
         self.schema = observe.schema(cohorts)
@@ -392,7 +397,7 @@ class SiteCore:
         self._weather = self._state_array(weather)
         self._columns = {name: world.table.settle_index[name] for name in world.table.settle_names}
         self._draws = self._integers(np.arange(3 * cohorts))
-        self._ages = self._state_array(np.zeros((num_envs, cohorts)))
+        self._ages = self._of_sites(self._state_array(np.zeros((num_envs, cohorts))))
         self._fixed = Fixed(
             world=world,
             site=self.site,
@@ -419,7 +424,12 @@ class SiteCore:
         self.step_count = np.zeros(num_envs, np.int64)
         self._row_index = np.full(num_envs, -1, np.int64)
         self._phase = np.zeros(num_envs, np.int64)
+        self._row_left = 0
         self._row: RowValues
+        self._weather_key: bytes | None = None
+        self._exog: Exogenous
+        self._action_shape = (num_envs, world.action_size)
+        self._action_low, self._action_high = np.asarray(-1.0), np.asarray(1.0)
         self._block: Array = np.zeros((0,))
         self._noise_block: Array = self._block
         self._block_at = 0
@@ -430,38 +440,38 @@ class SiteCore:
     @property
     def state(self) -> SiteState:
         """Physical state."""
-        return self._carry.state
+        return self._batched(self._carry.state)
 
     @state.setter
     def state(self, value: SiteState) -> None:
-        self._carry = self._carry._replace(state=value)
+        self._carry = self._carry._replace(state=without_batch_axis(value) if self._lone else value)
 
     @property
     def history(self) -> ControlHistory:
         """What the controller remembers of its own writes."""
-        return self._carry.history
+        return self._batched(self._carry.history)
 
     @history.setter
     def history(self, value: ControlHistory) -> None:
-        self._carry = self._carry._replace(history=value)
+        self._carry = self._carry._replace(history=without_batch_axis(value) if self._lone else value)
 
     @property
     def meter(self) -> MeterState:
         """The site's meter."""
-        return self._carry.meter
+        return self._batched(self._carry.meter)
 
     @meter.setter
     def meter(self, value: MeterState) -> None:
-        self._carry = self._carry._replace(meter=value)
+        self._carry = self._carry._replace(meter=without_batch_axis(value) if self._lone else value)
 
     @property
     def telemetry(self) -> Telemetry:
         """Latest good readings."""
-        return self._carry.telemetry
+        return self._batched(self._carry.telemetry)
 
     @telemetry.setter
     def telemetry(self, value: Telemetry) -> None:
-        self._carry = self._carry._replace(telemetry=value)
+        self._carry = self._carry._replace(telemetry=without_batch_axis(value) if self._lone else value)
 
     # ------------------------------------------------------------------ arrays
 
@@ -471,6 +481,14 @@ class SiteCore:
         import torch
 
         return torch.as_tensor(values, device=self._like.device)
+
+    def _of_sites(self, values: Array) -> Array:
+        """Values with a leading axis (B, ...) as the step takes them."""
+        return values[0] if self._lone else values
+
+    def _batched(self, record: Any) -> Any:
+        """What the step hands on as arrays with the axis of the batch."""
+        return with_batch_axis(record) if self._lone else record
 
     def _integers(self, values: np.ndarray) -> Array:
         return self._constant(np.asarray(values, np.int64))
@@ -506,23 +524,28 @@ class SiteCore:
         for name in options:
             if name not in known:
                 raise ParamsError(explain(f"reset option {name!r} is unknown", fix=nearest(str(name), known)))
-        every = mask is None
         chosen = np.ones(self.num_envs, bool) if mask is None else np.asarray(mask, bool)
+        if not chosen.any():
+            return self.observation()
         drawn = {int(b): self._draw(int(b), options) for b in np.flatnonzero(chosen)}
         for b, draw in drawn.items():
             self.start_row[b], self._noise_seed[b] = draw.start_row, draw.noise_seed
             self.step_count[b] = 0
             self._episode[b] += 1
         self._block_at = len(self._block)
+        self._row_left = 0
         self._find_rows()
         shape = self.world.params.miners.board_present.shape
         leak, bias = np.ones((shape[0], self.num_envs, shape[1])), np.zeros((self.num_envs, shape[1]))
         for b, draw in drawn.items():
             leak[:, b], bias[b] = draw.silicon_leak, draw.power_bias
+        if self._lone:
+            leak, bias = leak[:, 0], bias[0]
         fresh = self._fresh(self._state_array(leak), self._state_array(bias), options)
+        every = bool(chosen.all())
         if self._compiled or not every:
             # Arrays of their own, like those of a compiled step.
-            fresh = SiteCarry(*state_where(self.flags(chosen), fresh, fresh if every else self._carry))
+            fresh = state_where(self.flags(chosen), fresh, fresh if every else self._carry)
         self._carry = fresh
         return self.observation()
 
@@ -538,14 +561,14 @@ class SiteCore:
     def _fresh(self, leak: Array, bias: Array, options: Mapping[str, Any]) -> SiteCarry:
         xp = self.xp
         running = float(options.get("running", 1.0))
-        row = self._settle[self._integers(self.start_row)]
-        amb = xp.cast(row[:, self._columns["temp_amb_c"]], self._like)
+        row = self._of_sites(self._settle[self._integers(self.start_row)]).T
+        amb = xp.cast(row[self._columns["temp_amb_c"]], self._like)
         ones = xp.ones_like(bias)
         preset = self.curves.preset_last * ones
         state = initial_state(self.site, amb, leak, bias, running=running, preset=preset)
         command = FirmwareCommand(run=ones * running, preset=preset, throttle=ones)
         earlier = round(300.0 / self.world.config.dt_ctrl_s) - 1
-        local_day = row[:, self._columns["local_day"]]
+        local_day = row[self._columns["local_day"]]
         power_w = command_power_w(command, self.curves, xp=xp)
         history = ControlHistory(
             command=command,
@@ -553,18 +576,18 @@ class SiteCore:
             since_up_s=LONG_AGO_S * ones,
             since_write_s=LONG_AGO_S * ones,
             stops_today=0.0 * ones,
-            up_window_w=xp.broadcast(0.0 * ones[:, :1], (self.num_envs, max(earlier, 0))),
+            up_window_w=xp.broadcast(0.0 * ones[..., :1], (*ones.shape[:-1], max(earlier, 0))),
             local_day=local_day,
         )
         site_w = xp.sum(self.curves.count * power_w, axis=-1)
         power_kw = xp.cast(site_w, row) * 1e-3
         rated_kw = self.world.params.curves.power_rated_site_w * 1e-3
         # A site that ran before has its month's peak behind it; in the first day of a month nothing is booked yet.
-        first_day = row[:, self._columns["month_fraction"]] < 1.0 / 31.0
+        first_day = row[self._columns["month_fraction"]] < 1.0 / 31.0
         default_kw = xp.where(first_day, 0.0, rated_kw * running + 0.0 * power_kw)
         given = options.get("month_peak_frac")
         peak_kw = default_kw if given is None else default_kw * 0.0 + float(given) * rated_kw
-        meter = initial_meter(power_kw, peak_kw, row[:, self._columns["billing_month"]], xp=xp)
+        meter = initial_meter(power_kw, peak_kw, row[self._columns["billing_month"]], xp=xp)
         board_c = xp.round(xp.max(state.temp_sink_c, axis=0))
         telemetry = Telemetry(
             hashrate_ths=self.curves.hashrate_rated_ths * ones * running,
@@ -589,7 +612,7 @@ class SiteCore:
             noise_seed=self._noise_seed.copy(),
             start_row=self.start_row.copy(),
             step_count=self.step_count.copy(),
-            carry=self._carry,
+            carry=self._batched(self._carry),
         )
 
     def restore(self, snapshot: CoreSnapshot) -> Array:
@@ -607,9 +630,10 @@ class SiteCore:
             )
         counters = (part.copy() for part in snapshot[:-1])
         self.seeds, self._episode, self._noise_seed, self.start_row, self.step_count = counters
-        self._carry = snapshot.carry
+        self._carry = without_batch_axis(snapshot.carry) if self._lone else snapshot.carry
         self._block_at = len(self._block)
         self._row_index = np.full(self.num_envs, -1, np.int64)
+        self._row_left = 0
         self._find_rows()
         return self.observation()
 
@@ -631,6 +655,8 @@ class SiteCore:
             ahead = self._integers(np.arange(steps)[:, None, None] + self.step_count[:, None])
             seeds = self._integers(self._noise_seed)[:, None]
             self._block = self.xp.cast(self._uniform(seeds, ahead, self._draws), self._like)
+            if self._lone:
+                self._block = self._block[:, 0]
             cohorts = self.world.cohorts
             self._noise_block = hashrate_noise(self._block[..., cohorts : 2 * cohorts])
             self._block_at = 0
@@ -644,26 +670,44 @@ class SiteCore:
 
     def _find_rows(self) -> None:
         """Look up where in the traces the coming step lies; most steps of a small batch stay in their row."""
+        if self._row_left > 0:
+            self._row_left -= 1
+            self._phase = self._phase + 1
+            return
         rows_done, self._phase = np.divmod(self.step_count, self.world.steps_per_row)
+        self._row_left = self.world.steps_per_row - 1 - int(self._phase.max())
         row_index = self.start_row + rows_done
-        if (row_index == self._row_index).all():
+        if row_index.tobytes() == self._row_index.tobytes():
             return
         self._row_index = row_index
-        rows = self._integers(row_index)
-        row = self.xp.rows(self._settle, rows)
+        rows = int(row_index[0]) if self._lone else self._integers(row_index)
+        row = self._at_rows(self._settle, rows).T
         if self._compiled:
-            row = row.T.contiguous().T  # columns laid out like the state
-        weather = self.xp.rows(self._weather, rows)
+            row = row.contiguous()  # columns laid out like the state
         column = self._columns
-        exog = Exogenous(weather[:, 0], weather[:, 1], weather[:, 2], self._ages)
         self._row = RowValues(
-            settled=SettlementRow(*(row[:, column[name]] for name in SETTLED)),
-            local_day=row[:, column["local_day"]],
-            temp_amb_c=row[:, column["temp_amb_c"]],
-            carbon_g_per_kwh=row[:, column["carbon_g_per_kwh"]],
-            market=self.xp.rows(self._market, rows),
-            exog=exog if self._compiled else replace(exog, terms=weather_of_site(exog, self.site)),
+            settled=SettlementRow(*(row[column[name]] for name in SETTLED)),
+            local_day=row[column["local_day"]],
+            temp_amb_c=row[column["temp_amb_c"]],
+            carbon_g_per_kwh=row[column["carbon_g_per_kwh"]],
+            market=self._at_rows(self._market, rows),
+            exog=self._exogenous(self._at_rows(self._weather, rows).T),
         )
+
+    def _at_rows(self, table: Array, rows: Array | int) -> Array:
+        """Rows of a table, (B, n), or one row (n,) of a lone site."""
+        return table[rows] if self._lone else self.xp.rows(table, rows)
+
+    def _exogenous(self, weather: Array) -> Exogenous:
+        """Weather, (3, B) or (3,), and what the site makes of it; it often stays over many rows."""
+        exog = Exogenous(*weather, self._ages)
+        if self._compiled:
+            return exog
+        key = weather.tobytes() if self._lone else None
+        if key is None or key != self._weather_key:
+            self._weather_key = key
+            self._exog = replace(exog, terms=weather_of_site(exog, self.site))
+        return self._exog
 
     def _edges(self) -> Edges:
         """What the phases of the present step mean; patterns come back, so the latest are kept."""
@@ -673,9 +717,9 @@ class SiteCore:
             phase, last = self._phase, self.world.steps_per_row - 1
             elapsed_s = phase * self.world.config.dt_ctrl_s
             found = Edges(
-                opens=self._constant(1.0 * (phase == 0)),
-                closes=self._constant(1.0 * (phase == last)),
-                kw_per_kwh=self._constant(observe.interval_kw_per_kwh(elapsed_s, xp=NUMPY)),
+                opens=self._of_sites(self._constant(1.0 * (phase == 0))),
+                closes=self._of_sites(self._constant(1.0 * (phase == last))),
+                kw_per_kwh=self._of_sites(self._constant(observe.interval_kw_per_kwh(elapsed_s, xp=NUMPY))),
             )
             if len(self._edges_of) >= EDGES_KEPT:
                 self._edges_of.clear()
@@ -685,7 +729,7 @@ class SiteCore:
     def observation(self) -> Array:
         """What every site reports now, (B, n)."""
         carry = self._carry
-        return observe.observe(
+        seen = observe.observe(
             carry.telemetry,
             carry.history,
             carry.meter,
@@ -694,6 +738,7 @@ class SiteCore:
             self._fixed.encoding,
             xp=self.xp,
         )
+        return seen[None] if self._lone else seen
 
     def step(self, action: Array) -> StepResult:
         """Advance all sites by one control step.
@@ -704,36 +749,41 @@ class SiteCore:
         Raises:
             ActionError: misshaped, or not numbers.
         """
-        action = self._checked(action)
+        observation, reward, cost, info = self._step(self._of_sites(self._checked(action)))
+        if self._lone:
+            observation, reward, cost = observation[None], np.array([reward]), np.array([cost])
+            info = {name: np.array([value]) for name, value in info.items()}
+        return StepResult(observation, reward, cost, self.step_count >= self.world.horizon_steps, info)
+
+    def step_one(self, action: np.ndarray) -> tuple[Array, Array, bool, dict[str, Array]]:
+        """:meth:`step` for one site in numpy without the axis of the batch: observation, reward, truncated, info."""
+        observation, reward, _, info = self._step(self._checked(action[None])[0])
+        return observation, reward, bool(self.step_count[0] >= self.world.horizon_steps), info
+
+    def _step(self, action: Array) -> tuple[Array, Array, Array, dict[str, Array]]:
         row, edges, hour_opens = self._row, self._edges(), None
         if self.world.scenario.tariff.reserve is not None:
             opens = (self._phase == 0) & ((self._row_index + self._row_of_hour) % self._rows_per_hour == 0)
-            hour_opens = self._constant(1.0 * opens)
+            hour_opens = self._of_sites(self._constant(1.0 * opens))
         u, noise_factor = self._draws_now()
         self.step_count = self.step_count + 1
         self._find_rows()
         inputs = StepInputs(action, u, noise_factor, row, edges, hour_opens, self._row.market, self._edges().kw_per_kwh)
         self._carry, observation, reward, cost, info = self._advance(self._carry, inputs, self._fixed)
-        return StepResult(
-            observation=observation,
-            reward=reward,
-            cost=cost,
-            truncated=self.step_count >= self.world.horizon_steps,
-            info=info,
-        )
+        return observation, reward, cost, info
 
     def _checked(self, action: Array) -> Array:
-        shape = (self.num_envs, self.world.action_size)
+        shape = self._action_shape
         if self.xp is NUMPY:
             action = np.asarray(action, np.float64)
             if action.shape != shape:
                 raise ActionError(explain(f"the action has shape {action.shape}", allowed=f"{shape}"))
-            # The sum is finite if every entry is, and quicker to look at.
-            if not math.isfinite(action.sum()) and not np.isfinite(action).all():
+            # The sum of squares is finite if every entry is of sane size, and quicker to look at.
+            if not math.isfinite(np.vdot(action, action)) and not np.isfinite(action).all():
                 raise ActionError(
                     explain(f"the action has {int((~np.isfinite(action)).sum())} entries that are not numbers")
                 )
-            return self.xp.clip(action, -1.0, 1.0)
+            return self.xp.clip(action, self._action_low, self._action_high)
         if tuple(action.shape) != shape:
             raise ActionError(explain(f"the action has shape {tuple(action.shape)}", allowed=f"{shape}"))
         if action.device.type == "cpu" and not bool(self.xp.isfinite(action).all()):

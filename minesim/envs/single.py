@@ -71,11 +71,11 @@ class HashrateTuningEnv(gym.Env[np.ndarray, np.ndarray]):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Advance the site by one control step."""
-        result = self.core.step(np.asarray(action)[None])
-        info = {name: float(value[0]) for name, value in result.info.items()}
+        observation, reward, truncated, values = self.core.step_one(np.asarray(action))
+        info = dict(zip(values, map(float, values.values()), strict=True))
         if self.render_mode is not None:
             self._day = [*self._day[-(round(86400.0 / self.world.config.dt_ctrl_s) - 1) :], info]
-        return result.observation[0], float(result.reward[0]), False, bool(result.truncated[0]), info
+        return observation, float(reward), False, truncated, info
 
     def render(self) -> Any:
         """Draw the site and its last day as an RGB array (H, W, 3) uint8; needs ``minesim[report]``."""

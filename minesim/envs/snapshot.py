@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from minesim.arrays import Array, namespace_of
 from minesim.errors import ParamsError, explain
+from minesim.site import map_arrays
 
 Ints = NDArray[np.int64]
 
@@ -43,7 +43,7 @@ class CoreSnapshot(NamedTuple):
     def rows(self, index: Sequence[int] | Ints) -> CoreSnapshot:
         """The sites ``index``, in that order; a site may be named more than once."""
         chosen = np.asarray(index, np.int64)
-        return CoreSnapshot(*(_map(lambda x: _site_axis_take(x, chosen), part) for part in self))
+        return CoreSnapshot(*(map_arrays(lambda x: _site_axis_take(x, chosen), part) for part in self))
 
     @classmethod
     def join(cls, parts: Sequence[CoreSnapshot]) -> CoreSnapshot:
@@ -54,19 +54,7 @@ class CoreSnapshot(NamedTuple):
         """
         if not parts:
             raise ParamsError(explain("there are no snapshots to join", allowed="one or more"))
-        return cls(*(_map(lambda *xs: _site_axis_concat(xs), *column) for column in zip(*parts, strict=True)))
-
-
-def _map(function: Callable[..., Array], *values: Any) -> Any:
-    """``function`` of the arrays at the same place of equal nested dataclasses and tuples."""
-    first = values[0]
-    if is_dataclass(first) and not isinstance(first, type):
-        names = [field.name for field in fields(first)]
-        return replace(first, **{name: _map(function, *(getattr(value, name) for value in values)) for name in names})
-    if isinstance(first, tuple):
-        parts = [_map(function, *column) for column in zip(*values, strict=True)]
-        return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
-    return function(*values)
+        return cls(*(map_arrays(lambda *xs: _site_axis_concat(xs), *column) for column in zip(*parts, strict=True)))
 
 
 def _site_axis(x: Array) -> int:

@@ -111,28 +111,30 @@ def accept(
     """
     # The automatic stop ends when the board has cooled; the start that follows waits like any other.
     running, steps, tripped = state.running, state.switcher_steps, state.tripped
-    started = xp.maximum(command.run - running, 0.0)
-    stopped = xp.maximum(running - command.run, 0.0)
+    change = command.run - running
+    started = xp.maximum(change, 0.0)
+    stopped = started - change
     restart = started
     if xp.maybe_any(tripped):
         recovered = tripped * xp.below(temp_board_c, params.temp_resume_c)
         tripped = tripped - recovered
         restart = xp.maximum(started, recovered * command.run)
-    if params.switcher_on:
+    moved = command.preset != state.preset
+    if params.switcher_on and (xp.may_reach(temp_chip_reported_c, params.switcher_decrease_c) or xp.maybe_any(steps)):
         hot = xp.above(temp_chip_reported_c, params.switcher_decrease_c)
-        if xp.maybe_any(hot + steps):
-            cool = xp.below(temp_chip_reported_c, params.switcher_rise_c)
-            steps = xp.minimum(xp.maximum(steps + (running * hot - cool), 0.0), command.preset)
-    moved = command.preset - steps != state.preset - state.switcher_steps
-    changed = command.run * running * xp.cast(moved, running)
-    # The wait is never below minus the ramp time, so that where nothing happens the maximum keeps it.
+        cool = xp.below(temp_chip_reported_c, params.switcher_rise_c)
+        steps = xp.minimum(xp.maximum(steps + (running * hot - cool), 0.0), command.preset)
+        moved = command.preset - steps != state.preset - state.switcher_steps
+    # The wait is never below minus the ramp time, so that where nothing happens the maximum keeps it. That of a stopped
+    # miner means nothing: its start waits longer than any change of preset.
     full = -params.ramp_s
     wait_s = state.wait_s
+    changed = xp.cast(moved, running)
     events_s = xp.maximum(restart * (params.start_delay_s - full), changed * (params.preset_change_s - full))
     if xp.maybe_any(events_s):
         wait_s = xp.maximum(wait_s, events_s + full)
-    cold = xp.below(temp_board_c, params.temp_start_min_c)
-    if xp.maybe_any(cold):
+    if xp.may_fall_to(temp_board_c, params.temp_start_min_c):
+        cold = xp.below(temp_board_c, params.temp_start_min_c)
         waits = 1.0 - xp.below(wait_s, 0.0)
         wait_s = xp.maximum(wait_s, cold * waits * (params.start_delay_s - full) + full)
     new = FirmwareState(command.run, command.preset, steps, state.throttle, wait_s, tripped)
@@ -198,21 +200,29 @@ def profile_of(
     state: FirmwareState, throttle_set: Array, clock: StepClock, params: FirmwareParams, *, xp: Namespace
 ) -> tuple[Array, Array]:
     """:func:`hashing_profile` for a caller that has the clock of its control step already."""
-    alive = state.running * (1.0 - state.tripped)
+    alive = state.running
+    if xp.maybe_any(state.tripped):
+        alive = alive * (1.0 - state.tripped)
     since_start_ramps = clock.mid_ramps - state.wait_s * (1.0 / params.ramp_s)
     hashing = xp.minimum(xp.maximum(since_start_ramps, 0.0), alive)
     return hashing, throttle_set + (state.throttle - throttle_set) * clock.throttle_left
 
 
 def advance(
-    state: FirmwareState, throttle_set: Array, alive: Array, dt_s: float, params: FirmwareParams, *, xp: Namespace
+    state: FirmwareState,
+    throttle_set: Array,
+    alive: Array | None,
+    dt_s: float,
+    params: FirmwareParams,
+    *,
+    xp: Namespace,
 ) -> FirmwareState:
     """Finish a control step.
 
     Args:
         state: after :func:`accept`.
         throttle_set: commanded throttle, (B, M).
-        alive: 1 where no trip happened in this step, (B, M).
+        alive: 1 where no trip happened in this step, (B, M); None where none did at all.
         dt_s: control step, s.
         params: constants.
         xp: namespace of the arrays.
@@ -221,11 +231,14 @@ def advance(
         State at the end of the step.
     """
     left = math.exp(-dt_s / params.throttle_tau_s)
+    tripped = state.tripped
+    if alive is not None:
+        tripped = xp.maximum(tripped, (1.0 - alive) * state.running)
     return FirmwareState(
         running=state.running,
         preset=state.preset,
         switcher_steps=state.switcher_steps,
         throttle=throttle_set + (state.throttle - throttle_set) * left,
         wait_s=xp.maximum(state.wait_s - dt_s, -params.ramp_s),
-        tripped=xp.maximum(state.tripped, (1.0 - alive) * state.running),
+        tripped=tripped,
     )

@@ -108,7 +108,8 @@ def constraint_cost(
         curves: the fleet.
         xp: namespace of the arrays.
     """
-    share_hot = xp.dot(xp.above(outcome.temp_chip_max_c, task.temp_chip_limit_c), curves.count_share)
     change_w = xp.abs(outcome.power_site_w - power_before_w + stopped_w)
-    excess = xp.maximum(change_w * (1.0 / curves.power_rated_site_w) - task.power_change_limit, 0.0)
-    return share_hot + excess
+    cost = xp.maximum(change_w * (1.0 / curves.power_rated_site_w) - task.power_change_limit, 0.0)
+    if xp.may_reach(outcome.temp_chip_max_c, task.temp_chip_limit_c):
+        cost = cost + xp.dot(xp.above(outcome.temp_chip_max_c, task.temp_chip_limit_c), curves.count_share)
+    return cost

@@ -69,6 +69,28 @@ def test_one_site_equals_a_row_of_the_batch(difficulty: str) -> None:
             assert alone.info["profit_usd"][0] == pytest.approx(together.info["profit_usd"][b], rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.parametrize("difficulty", ["easy", "hard"])
+def test_a_lone_site_shows_the_arrays_of_a_batch_of_one(difficulty: str) -> None:
+    """It is computed without a batch axis; what a core shows and takes has it all the same."""
+    world = generated_world(difficulty=difficulty)
+    batch, lone = core_of(world, 2, seed=30), core_of(world, 1, seed=30)
+    rng = np.random.default_rng(6)
+    for _ in range(30):
+        action = rng.uniform(-1.0, 1.0, (2, world.action_size))
+        together, alone = batch.step(action), lone.step(action[:1])
+        for name, value in alone.info.items():
+            assert value.shape == (1,), name
+            np.testing.assert_allclose(value, together.info[name][:1], rtol=1e-11, atol=1e-11, err_msg=name)
+        for part in ("state", "history", "meter", "telemetry"):
+            mine, row = _flat(getattr(lone, part)), _flat(getattr(batch, part))
+            for name, value in row.items():
+                first = value[:, :1] if value.ndim == 3 else value[:1]
+                np.testing.assert_allclose(mine[name], first, rtol=1e-11, atol=1e-10, err_msg=f"{part} {name}")
+                assert mine[name].shape == first.shape, f"{part} {name}"
+        # Reading and writing back changes nothing.
+        lone.state, lone.history, lone.meter, lone.telemetry = lone.state, lone.history, lone.meter, lone.telemetry
+
+
 _SCRIPT = """
 import hashlib, numpy as np
 from minesim.envs.batch import HashrateTuningVectorEnv

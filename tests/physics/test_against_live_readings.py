@@ -48,8 +48,9 @@ def test_live_board_and_chip_temperatures(
 
     def boards(amb_c: float) -> tuple[float, float, float]:
         state, _ = steady(site, amb_c, float(preset), throttle)
-        low, high = board_sensor_temps_c(state.temp_sink_c.mean(axis=0), state.air_rise_k)
-        hottest_c = state.temp_sink_c.max() + 0.5 * state.air_rise_k[0, 0] + site.params.firmware.chip_offset_k
+        air_rise_k = 2.0 * (state.temp_board_c - state.temp_sink_c.max(axis=0))
+        low, high = board_sensor_temps_c(state.temp_sink_c.mean(axis=0), air_rise_k)
+        hottest_c = state.temp_board_c[0, 0] + site.params.firmware.chip_offset_k
         return float(low[0, 0]), float(high[0, 0]), float(hottest_c)
 
     amb_c = board_in_c - (boards(25.0)[0] - 25.0)
