@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: run test test-long lint bench-speed clean
+.PHONY: run test test-long lint bench-speed bench-learning bound-gap clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "minesim needs Python 3.11 or newer; found " + sys.version.split()[0] + ". Run: make PYTHON=python3.11 ...")'
@@ -34,6 +34,12 @@ lint: $(STAMP)
 
 bench-speed: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.speed
+
+bench-learning: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.learning_speed
+
+bound-gap: $(STAMP)
+	$(BIN)/python -m minesim.bench.bound_exhaustive
 
 clean:
 	rm -rf $(VENV) outputs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -15,6 +15,7 @@ from agents.baselines import AlwaysStock
 from minesim.bench import scorecard
 from minesim.bench.files import write_text
 from minesim.bench.report import usd
+from minesim.bench.standing import limit_at_scale
 from minesim.errors import DataFileError, MinesimError, explain
 
 README, CARD = Path("README.md"), Path("outputs/latest/scorecard.nc")
@@ -27,13 +28,14 @@ def results(card: xr.Dataset) -> str:
     weeks = card["week_start"].to_numpy()[0].astype("datetime64[D]")
     parts = [
         f"Site `{card.attrs['site']}` (16 cohorts, 200 miners), {len(weeks)} test weeks from {weeks[0]}, "
-        f"{card.sizes['seed']} seeds, rules tuned\non the half year before. USD a week for the site; paired "
-        "intervals by block bootstrap over weeks,\np corrected for the number of rules."
+        f"{card.sizes['seed']} seeds; rules and\nMPC tuned, PPO chosen on the half year before. USD a week for the "
+        "site; paired intervals by block\nbootstrap over weeks, p corrected for the number of agents. Bounds: what a "
+        "clairvoyant could have earned at\nmost, and a perfect plan that knows only what could be known."
     ]
     for scenario in card["scenario"].to_numpy():
         rows = [
             f"\n**{scenario}**\n",
-            "| rule | net profit | gain over always stock | 95 % interval | p |",
+            "| agent | net profit | gain over always stock | 95 % interval | p |",
             "|---|--:|--:|--:|--:|",
         ]
         gains = {item.agent: item for item in scorecard.comparisons(card, str(scenario), BASELINE)}
@@ -47,6 +49,10 @@ def results(card: xr.Dataset) -> str:
                     f"{gain.p_adjusted:.3f}",
                 ]
             rows.append(f"| {agent.replace('_', ' ')} | {usd(profit.estimate)} | {' | '.join(told)} |")
+        for name, told in (("informed", "*known only what could be known*"), ("bound", "*clairvoyant bound*")):
+            limit = limit_at_scale(card, name, str(scenario), 1.0)
+            if limit is not None:
+                rows.append(f"| {told} | {usd(float(limit.mean()))} |  |  |  |")
         parts.append("\n".join(rows))
     return "\n".join(parts)
 

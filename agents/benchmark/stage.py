@@ -34,6 +34,7 @@ SOURCES = (
     "tasks",
     "envs/core.py",
     "bench/rollout.py",
+    "bench/reaction.py",
 )
 """Parts of the library that the outcome of a rollout depends on."""
 

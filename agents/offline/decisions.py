@@ -186,7 +186,7 @@ def _check_fits(about: dict[str, Any] | None, world: World, dataset_id: str) -> 
         raise DataFileError(explain(f"the data are of split {about['split']!r}", allowed="train", origin=origin))
     config = world.config
     wanted = {
-        "scenario": world.scenario.name,
+        "scenario": config.scenario,
         "site": config.site,
         "limits": config.limits,
         "dt_ctrl_s": config.dt_ctrl_s,

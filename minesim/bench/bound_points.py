@@ -31,6 +31,9 @@ HEAT_UP_S: Final = 300.0
 """After a start chips leak as if settled only from here on."""
 REHEAT_K_S: Final = 9000.0
 """Kelvin-seconds by which chips lag behind after a preset change, when they cooled while it lasted."""
+STOP_STRETCH: Final = 1.12
+"""When the fans stop, the outlet side of a board rises over its heatsink: over the air it stands at most 1.5 times as
+high, and stood at least 1.37 times as high before; and the chips' heat follows."""
 THROTTLES: Final = (1.0, 0.8, 0.5, 0.2)
 CYCLES_S: Final = (450.0, 600.0, 900.0, 1800.0)
 """Besides every control step: how often a preset may be changed only to save power (see :class:`PointMenu`)."""
@@ -264,4 +267,5 @@ def cold_restart_temps_c(
     # Backward Euler of the twin decays more slowly than the exponential.
     sub_s = 60.0
     left = np.exp(-np.log1p(rate_per_s * sub_s) / sub_s * off_s[:, None])[:, None, :]
-    return np.asarray(weather_warmest_c + np.maximum(board_c - weather_warmest_c, 0.0) * left)
+    rise_k = STOP_STRETCH * np.maximum(board_c - weather_warmest_c, 0.0)
+    return np.asarray(weather_warmest_c + rise_k * left)

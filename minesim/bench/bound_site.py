@@ -170,7 +170,7 @@ def _trimmed(points: OperatingPoints) -> OperatingPoints:
     order = np.argsort(points.power_low_kw[:, 0, 0])
     some = np.unique(order[np.linspace(0, len(order) - 1, 6).astype(int)])
     used = np.zeros(points.hashrate_ths.shape, bool)
-    m = np.arange(used.shape[0])
+    m = np.arange(len(used))
     for value in VALUES:
         gain = value * points.hashrate_ths - points.power_low_kw[some]
         near = gain >= gain.max(axis=-1, keepdims=True) - 5e-4 * points.power_low_kw[some]
@@ -199,8 +199,8 @@ def _switch_costs(world: World, weather: Weather, hour: Ints, points: OperatingP
         # Who knows the draws starts in a step whose draw fails nobody.
         return stop_usd, start_usd
     warmest = _extreme(amb, OFF_ROWS, np.maximum)[:, None] + WARMTH_MARGIN_K
-    off_s = np.arange(OFF_ROWS) * world.table.dt_s
-    board_c = np.broadcast_to(points.board_c.max(axis=0) + OVERSHOOT_K, (len(hour), len(count)))
+    off_s = np.asarray(np.arange(OFF_ROWS) * world.table.dt_s, np.float64)
+    board_c = np.tile(points.board_c.max(axis=0) + OVERSHOOT_K, (len(hour), 1))
     temps = cold_restart_temps_c(params, warmest, board_c, off_s, float(weather.density_ratio.min()))
     chance = wear.restart_failure_probability(
         temps, spec.restart_failure_base, spec.restart_cold_scale_k, 40.0, xp=NUMPY

@@ -31,15 +31,19 @@ TERMS: Final = (
 )
 INCOME: Final = ("revenue_usd", "reserve_usd")
 ROUNDS: Final = 4
-ROUNDS_DEMAND: Final = 30
+ROUNDS_DEMAND: Final = 60
 RANKS: Final = (1.0, 0.5, 0.0)
 """Miners, from the best to the worst, that may just stay on to offer reserve."""
 EAGER_ROUND: Final = 1
+TIGHT: Final = 2e-4
+PATIENCE: Final = 6
 STEP_MAX: Final = 3.0
 """Largest change of the logarithm of a demand price in a round."""
 LOG_SHARE_MIN: Final = -12.0
-FIRST_CARRIED: Final = 30.0
-"""First weight of a carried peak against all rows of the month together."""
+FIRST_CARRIED: Final = (3.0, 30.0)
+"""First weight of a carried peak against all rows of the month together: where the full load exceeds it by more than
+:data:`NEAR_PEAK`, and elsewhere."""
+NEAR_PEAK: Final = 1.05
 
 
 @dataclass(frozen=True)
@@ -242,8 +246,8 @@ def solve(
         reserve = [planned_prices(market, own) for market, own in zip(markets, offers, strict=True)]
         eager = reserve
     search = [
-        DemandSearch(market, market.energy_usd_per_kwh + own.load_usd_per_kwh, sizes)
-        for market, own in zip(markets, reserve, strict=True)
+        DemandSearch(market, market.energy_usd_per_kwh + own.load_usd_per_kwh, _full_kw(site), sizes)
+        for (site, market), own in zip(pairs, reserve, strict=True)
     ]
     flow_at = np.stack([_first_flow(site) for site in sites])
     stop_usd = np.stack([site.stop_usd for site in sites], axis=1)
@@ -251,6 +255,7 @@ def solve(
     cohorts = stop_usd.shape[-1]
     best: list[Solution | None] = [None] * len(sites)
     shape = (rows, len(sites), sizes, cohorts)
+    course: list[Floats] = []
     for turn in range(rounds):
         asked = eager if turn == EAGER_ROUND else reserve
         on_usd, off_usd, gain_usd = np.empty(shape), np.empty(shape), np.empty(shape)
@@ -276,7 +281,24 @@ def solve(
             if turn != EAGER_ROUND or offers is not None:
                 search[r].update(plan.power_kw, bound - held.profit_usd)
             flow_at[r] = flow_at[r] + (flow.mean(axis=0) - flow_at[r]) * (1.0 if turn == 0 else 0.5)
+        course.append(np.stack([held.bound_usd for held in best if held is not None]))
+        if all(held is not None and _tight(held) for held in best) or _stalled(course):
+            break
     return [solution for solution in best if solution is not None]
+
+
+def _tight(solution: Solution) -> bool:
+    """Whether no price could lower the bound by more than :data:`TIGHT` of it."""
+    gap = solution.bound_usd - solution.profit_usd
+    return bool((gap <= TIGHT * np.abs(solution.bound_usd)).all())
+
+
+def _stalled(course: list[Floats]) -> bool:
+    """Whether the last :data:`PATIENCE` rounds lowered no bound by more than :data:`TIGHT` of it."""
+    if len(course) <= PATIENCE:
+        return False
+    before, now = course[-1 - PATIENCE], course[-1]
+    return bool((before - now <= TIGHT * np.abs(now)).all())
 
 
 def _scaled(sites: list[RunSite], scales: Floats) -> Floats:
@@ -288,6 +310,11 @@ def _first_flow(site: RunSite) -> Floats:
     top = site.points.hashrate_ths.argmax(axis=-1)
     duty = site.points.flow_share[:, np.arange(len(top)), top]
     return np.asarray((site.flow_weight * duty).sum(axis=-1)[site.hour])
+
+
+def _full_kw(site: RunSite) -> float:
+    """Highest load of the miners, kW."""
+    return float((site.points.power_low_kw.max(axis=-1) @ site.count).max())
 
 
 def row_values(
@@ -449,11 +476,11 @@ class DemandSearch:
     the load is highest. What is not spent on rows lies on the carried peak.
     """
 
-    def __init__(self, market: MarketRows, price_usd_per_kwh: Floats, sizes: int) -> None:
+    def __init__(self, market: MarketRows, price_usd_per_kwh: Floats, full_kw: float, sizes: int) -> None:
         self._market = market
         self._sizes = sizes
         self._logs = [
-            np.tile(_first_logs(market, price_usd_per_kwh, rows, rate, carried_kw), (sizes, 1))
+            np.tile(_first_logs(market, price_usd_per_kwh, full_kw, rows, rate, carried_kw), (sizes, 1))
             for rows, rate, carried_kw in market.months
         ]
 
@@ -489,7 +516,9 @@ def _shares(logs: Floats) -> Floats:
     return np.asarray(share / share.sum(axis=-1, keepdims=True))
 
 
-def _first_logs(market: MarketRows, price: Floats, rows: Ints, rate: float, carried_kw: float) -> Floats:
+def _first_logs(
+    market: MarketRows, price: Floats, full_kw: float, rows: Ints, rate: float, carried_kw: float
+) -> Floats:
     """Logarithms of the first shares of the rows and of the carried peak, (len(rows) + 1,)."""
     revenue, hours = market.revenue_usd_per_ths_h[rows], market.hours[rows]
     low, high = 0.0, 1e4
@@ -497,7 +526,8 @@ def _first_logs(market: MarketRows, price: Floats, rows: Ints, rate: float, carr
         worth = 0.5 * (low + high)
         spent = (hours * np.maximum(worth * revenue - price[rows], 0.0)).sum()
         low, high = (worth, high) if spent < rate else (low, worth)
-    share = np.append(hours * np.maximum(high * revenue - price[rows], 0.0), rate * FIRST_CARRIED * (carried_kw > 0.0))
+    first = FIRST_CARRIED[int(full_kw <= NEAR_PEAK * carried_kw)]
+    share = np.append(hours * np.maximum(high * revenue - price[rows], 0.0), rate * first * (carried_kw > 0.0))
     return np.asarray(np.maximum(np.log(np.maximum(share / rate, 1e-300)), LOG_SHARE_MIN))
 
 

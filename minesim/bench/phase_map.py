@@ -1,4 +1,4 @@
-"""The phase map: which method wins where, over stop cost, price volatility, price delay and peak charge, as one figure."""
+"""The phase map: which method wins where, over stop cost, volatility, price delay and peak charge, as one figure."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def options_of(scenario: str) -> tuple[str, Mapping[str, str]]:
 
 
 def draw(cells: Sequence[Cell]) -> Figure:
-    """One panel for each delay and peak charge (volatility against stop cost), and one for scenarios of real markets."""
+    """One panel for each delay and peak charge (volatility against stop cost), and one of the real markets."""
     made = [item for item in cells if "level" in options_of(item.scenario)[1]]
     real = [item for item in cells if "level" not in options_of(item.scenario)[1]]
     panels = [

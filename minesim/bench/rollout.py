@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from minesim.arrays import Array
+from minesim.arrays import NUMPY, Array
+from minesim.bench.reaction import reaction, response
 from minesim.control.policy import Policy
-from minesim.envs.core import SiteCore, World
+from minesim.envs.core import SiteCore, StepResult, World
 from minesim.errors import ParamsError, explain
 from minesim.settlement import Money
 
@@ -40,8 +41,38 @@ TRACED = {
 }
 """Step values that are kept step by step on request, with their units."""
 
+DERIVED = {
+    "hash_th": "TH",
+    "hash_commanded_th": "TH",
+    "hash_square_th": "TH",
+    "off_miner_h": "h",
+    "fan_miner_h": "h",
+    "violation_steps": "1",
+    "temp_chip_max_c": "degC",
+    "adapted_usd": "USD",
+    "adaptable_usd": "USD",
+    "revenue_possible_usd": "USD",
+    "response_minutes": "min",
+    "price_crossings": "1",
+    "price_crossings_answered": "1",
+}
+"""What else is known of a run, with its unit; see :func:`rollout`."""
+CARBON = "carbon_g_per_kwh"
+
 OnStep = Callable[[int], None]
 """Told after every control step how many steps are done (for a progress bar)."""
+
+
+class Watch(Protocol):
+    """Looks on while a rollout runs."""
+
+    def before(self, core: SiteCore, action: Array) -> None:
+        """Told what is about to be done, before the step."""
+        ...
+
+    def after(self, core: SiteCore, result: StepResult) -> None:
+        """Told what came of it."""
+        ...
 
 
 class Panel:
@@ -76,6 +107,7 @@ def rollout(
     options: dict[str, Any] | None = None,
     trace_runs: Sequence[int] = (),
     on_step: OnStep | None = None,
+    watch: Watch | None = None,
 ) -> xr.Dataset:
     """Run ``policy`` once from every start, all runs together as one batch.
 
@@ -90,11 +122,17 @@ def rollout(
         options: further reset options of the environment.
         trace_runs: runs whose steps are kept.
         on_step: progress callback.
+        watch: looks on (see :mod:`minesim.bench.decisions`).
 
     Returns:
-        Dataset over ``run``: sums of ``SUMMED``, ``hash_th`` (hashes, TH), ``off_miner_h`` (miner-hours not hashing),
-        ``violation_steps`` (steps with a constraint cost), ``temp_chip_max_c``, and constants ``power_rated_w``,
-        ``miners``, ``duration_h``. With ``trace_runs`` also ``trace_*`` over ``traced_run`` and ``step``.
+        Dataset over ``run``: sums of ``SUMMED`` (``carbon_g`` NaN where the scenario has no carbon trace), ``hash_th``
+        (hashes, TH), ``hash_commanded_th`` (what the commands in force mean at nameplate), ``hash_square_th`` (hashes
+        times their ratio to the command), ``off_miner_h`` (miner-hours not hashing), ``fan_miner_h`` (miner-hours at
+        full fan speed with as many turns), ``violation_steps`` (steps with a constraint cost), ``temp_chip_max_c``;
+        ``adapted_usd``, ``adaptable_usd``, ``revenue_possible_usd`` of :func:`minesim.bench.reaction.reaction`;
+        ``response_minutes``, ``price_crossings``, ``price_crossings_answered`` of
+        :func:`minesim.bench.reaction.response`; and constants ``power_rated_w``, ``miners``, ``duration_h``. With
+        ``trace_runs`` also ``trace_*`` over ``traced_run`` and ``step``.
 
     Raises:
         ParamsError: no starts, or as many seeds as starts are not given.
@@ -112,27 +150,65 @@ def rollout(
     observation = core.reset(options={"split": None, **(options or {}), "start": starts})
     policy.reset()
     curves = world.params.curves
-    dt_h = world.config.dt_ctrl_s / 3600.0
-    sums = {name: np.zeros(runs) for name in (*SUMMED, "hash_th", "off_miner_h", "violation_steps")}
+    dt_s = world.config.dt_ctrl_s
+    dt_h = dt_s / 3600.0
+    fans = curves.count * (1.0 - world.params.miners.liquid)
+    start_row = core.start_row.copy()
+    sums = {name: np.zeros(runs) for name in SUMMED}
+    hash_ths, commanded_ths, square_ths, hashing, fan, violations = (np.zeros(runs) for _ in range(6))
     hottest = np.full(runs, -np.inf)
+    power_kw, commanded_w = (np.empty((world.horizon_steps, runs)) for _ in range(2))
     kept = list(trace_runs)
     traces = {name: np.empty((len(kept), world.horizon_steps)) for name in TRACED} if kept else {}
     for step in range(world.horizon_steps):
-        result = core.step(policy.act(observation))
+        action = policy.act(observation)
+        if watch is not None:
+            watch.before(core, action)
+        result = core.step(action)
         observation, info = result.observation, result.info
+        if watch is not None:
+            watch.after(core, result)
         for name in SUMMED:
             sums[name] += info[name]
-        sums["hash_th"] += info["hashrate_ths"] * (dt_h * 3600.0)
-        sums["off_miner_h"] += ((1.0 - core.telemetry.hashing) * curves.count).sum(axis=-1) * dt_h
-        sums["violation_steps"] += info["cost"] > 0.0
+        command, telemetry, ths = core.history.command, core.telemetry, info["hashrate_ths"]
+        meant = curves.at_preset(curves.preset_hashrate_ths, command.preset, xp=NUMPY) * command.throttle * command.run
+        meant_ths = meant @ curves.count
+        hash_ths += ths
+        commanded_ths += meant_ths
+        square_ths += ths * ths / np.maximum(meant_ths, 1e-9) * (meant_ths > 0.0)
+        hashing += telemetry.hashing @ curves.count
+        fan += telemetry.fan_duty @ fans
+        violations += info["cost"] > 0.0
         hottest = np.maximum(hottest, info["temp_chip_max_c"])
+        power_kw[step] = info["power_site_kw"]
+        commanded_w[step] = core.history.command_w @ curves.count
         for name, values in traces.items():
             values[:, step] = info[name][kept]
         if on_step is not None:
             on_step(step + 1)
-    units = {**SUMMED, "hash_th": "TH", "off_miner_h": "h", "violation_steps": "1"}
-    variables: dict[str, Any] = {name: ("run", total, {"units": units[name]}) for name, total in sums.items()}
-    variables["temp_chip_max_c"] = ("run", hottest, {"units": "degC"})
+    if CARBON not in world.scenario.traces:
+        sums["carbon_g"] = np.full(runs, np.nan)
+    money = reaction(world, start_row, sums["revenue_usd"], commanded_w.T * 1e-3)
+    followed = response(world, start_row, power_kw.T)
+    derived = {
+        "hash_th": hash_ths * dt_s,
+        "hash_commanded_th": commanded_ths * dt_s,
+        "hash_square_th": square_ths * dt_s,
+        "off_miner_h": (curves.count.sum() * world.horizon_steps - hashing) * dt_h,
+        "fan_miner_h": fan * dt_h,
+        "violation_steps": violations,
+        "temp_chip_max_c": hottest,
+        "adapted_usd": money.adapted,
+        "adaptable_usd": money.adaptable,
+        "revenue_possible_usd": money.possible,
+        "response_minutes": followed.minutes,
+        "price_crossings": followed.crossings,
+        "price_crossings_answered": followed.answered,
+    }
+    units = SUMMED | DERIVED
+    variables: dict[str, Any] = {
+        name: ("run", values, {"units": units[name]}) for name, values in (sums | derived).items()
+    }
     for name, values in traces.items():
         variables[f"trace_{name}"] = (("traced_run", "step"), values.astype(np.float32), {"units": TRACED[name]})
     return xr.Dataset(
@@ -148,7 +224,7 @@ def rollout(
             "miners": float(curves.count.sum()),
             "duration_h": world.horizon_steps * dt_h,
             "steps": world.horizon_steps,
-            "dt_ctrl_s": world.config.dt_ctrl_s,
+            "dt_ctrl_s": dt_s,
         },
     )
 

@@ -117,7 +117,7 @@ def values(card: xr.Dataset, agent: str, scenario: str, metric: str = HEADLINE) 
 
 def players(card: xr.Dataset, scenario: str) -> list[str]:
     """Agents that have a result on a scenario, in the order of the card."""
-    there = np.isfinite(card[HEADLINE].sel(scenario=scenario)).any(("week", "seed")).to_numpy()
+    there = card[HEADLINE].sel(scenario=scenario).notnull().any(("week", "seed")).to_numpy()
     return [str(agent) for agent, plays in zip(card["agent"].to_numpy(), there, strict=True) if plays]
 
 

@@ -84,7 +84,9 @@ def broken_bounds(card: xr.Dataset) -> list[tuple[str, str, float, float]]:
     for scenario in (str(name) for name in card["scenario"].to_numpy()):
         for scale in (float(value) for value in card["scale"].to_numpy()):
             limit = limit_at_scale(card, "bound", scenario, scale)
-            for agent in players(card, scenario) if limit is not None else ():
+            if limit is None:
+                continue
+            for agent in players(card, scenario):
                 excess = float((at_scale(card, agent, scenario, scale) - limit).max())
                 if excess > 0.0:
                     found.append((agent, scenario, scale, excess))

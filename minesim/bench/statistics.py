@@ -87,6 +87,74 @@ def mean_interval(
     """
     from scipy import stats
 
+    table = _checked_table(values)
+    weeks = len(table)
+    estimate = float(table.mean())
+    if weeks < 3:
+        return Interval(estimate, np.nan, np.nan, np.nan, level)
+    (means,) = resampled_means([table], block_weeks=block_weeks, resamples=resamples, seed=seed)
+    blocks = weeks / _block(weeks, block_weeks)
+    student, widen = stats.t(blocks - 1.0), np.sqrt(blocks / (blocks - 1.0))
+    tail = tail_share(weeks, block_weeks, level)
+    low, high = np.quantile(means, [tail, 1.0 - tail])
+    beyond = min(int((means <= 0.0).sum()), int((means >= 0.0).sum()))
+    p_value = 2.0 * float(student.cdf(stats.norm.ppf((beyond + 1) / (resamples + 1)) / widen))
+    spread = float(means.std()) * widen
+    if beyond == 0 and spread > 0.0:
+        # The draws resolve no smaller p than this; a mean many spreads from zero is told apart by Student's t.
+        p_value = min(p_value, 2.0 * float(student.sf(abs(estimate) / spread)))
+    p_value = min(1.0, p_value)
+    return Interval(estimate, float(low), float(high), p_value, level)
+
+
+def resampled_means(
+    tables: Sequence[FloatArray], *, block_weeks: int = BLOCK_WEEKS, resamples: int = RESAMPLES, seed: int = 0
+) -> list[FloatArray]:
+    """Means of several tables over the same draws of weeks and seeds, (resamples,) each, so that they stay paired.
+
+    Args:
+        tables: shape (weeks,) or (weeks, seeds), all alike.
+        block_weeks, resamples, seed: as for :func:`mean_interval`.
+
+    Raises:
+        ParamsError: no values, a value that is not a number, or shapes that cannot be paired.
+    """
+    checked = [_checked_table(table) for table in tables]
+    weeks, seeds = checked[0].shape
+    for table in checked:
+        if table.shape != (weeks, seeds):
+            raise ParamsError(
+                explain(
+                    f"cannot pair values of shape {table.shape} with others of shape {(weeks, seeds)}",
+                    allowed="the same weeks and seeds for all",
+                )
+            )
+    rng = np.random.default_rng(seed)
+    week_index = block_indices(weeks, _block(weeks, block_weeks), resamples, rng)
+    if seeds == 1:
+        return [table[week_index, 0].mean(axis=1) for table in checked]
+    seed_index = rng.integers(0, seeds, size=(resamples, seeds))
+    means = []
+    for table in checked:
+        by_week = table[:, seed_index].mean(axis=2).T
+        means.append(np.take_along_axis(by_week, week_index, axis=1).mean(axis=1))
+    return means
+
+
+def tail_share(weeks: int, block_weeks: int, level: float) -> float:
+    """Share of draws beyond either end of an interval, expanded for the number of blocks (Hesterberg 2015)."""
+    from scipy import stats
+
+    blocks = weeks / _block(weeks, block_weeks)
+    widen = np.sqrt(blocks / (blocks - 1.0))
+    return float(stats.norm.cdf(stats.t(blocks - 1.0).ppf((1.0 - level) / 2.0) * widen))
+
+
+def _block(weeks: int, block_weeks: int) -> int:
+    return max(1, min(block_weeks, weeks // 3))
+
+
+def _checked_table(values: FloatArray) -> FloatArray:
     table = np.asarray(values, dtype=np.float64)
     table = table[:, None] if table.ndim == 1 else table
     if table.ndim != 2 or table.size == 0:
@@ -98,31 +166,7 @@ def mean_interval(
         raise ParamsError(
             explain(f"the value of week {week}, seed {run} is {table[week, run]}", allowed="finite numbers")
         )
-    weeks, seeds = table.shape
-    estimate = float(table.mean())
-    if weeks < 3:
-        return Interval(estimate, np.nan, np.nan, np.nan, level)
-    rng = np.random.default_rng(seed)
-    block = max(1, min(block_weeks, weeks // 3))
-    week_index = block_indices(weeks, block, resamples, rng)
-    if seeds == 1:
-        means = table[week_index, 0].mean(axis=1)
-    else:
-        seed_index = rng.integers(0, seeds, size=(resamples, seeds))
-        by_week = table[:, seed_index].mean(axis=2).T
-        means = np.take_along_axis(by_week, week_index, axis=1).mean(axis=1)
-    blocks = weeks / block
-    student, widen = stats.t(blocks - 1.0), np.sqrt(blocks / (blocks - 1.0))
-    tail = float(stats.norm.cdf(student.ppf((1.0 - level) / 2.0) * widen))
-    low, high = np.quantile(means, [tail, 1.0 - tail])
-    beyond = min(int((means <= 0.0).sum()), int((means >= 0.0).sum()))
-    p_value = 2.0 * float(student.cdf(stats.norm.ppf((beyond + 1) / (resamples + 1)) / widen))
-    spread = float(means.std()) * widen
-    if beyond == 0 and spread > 0.0:
-        # The draws resolve no smaller p than this; a mean many spreads from zero is told apart by Student's t.
-        p_value = min(p_value, 2.0 * float(student.sf(abs(estimate) / spread)))
-    p_value = min(1.0, p_value)
-    return Interval(estimate, float(low), float(high), p_value, level)
+    return table
 
 
 def paired_interval(values: FloatArray, baseline: FloatArray, **options: float) -> Interval:

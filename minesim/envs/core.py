@@ -608,8 +608,14 @@ class SiteCore:
 
     def snapshot(self) -> CoreSnapshot:
         """Where every site is now; later steps and resets leave it as it is."""
-        counters = (self.seeds, self._episode, self._noise_seed, self.start_row, self.step_count)
-        return CoreSnapshot(*(counter.copy() for counter in counters), self._batched(self._carry))
+        return CoreSnapshot(
+            seeds=self.seeds.copy(),
+            episode=self._episode.copy(),
+            noise_seed=self._noise_seed.copy(),
+            start_row=self.start_row.copy(),
+            step_count=self.step_count.copy(),
+            carry=self._batched(self._carry),
+        )
 
     def restore(self, snapshot: CoreSnapshot) -> Array:
         """Go on from a snapshot of this core or of one of an equal world.

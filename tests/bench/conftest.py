@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from minesim.bench.rollout import MONEY_TERMS, week_starts
+from minesim.bench.rollout import DERIVED, MONEY_TERMS, week_starts
 from minesim.envs.core import EnvConfig, World, build_world
 
 WEEKS = 8
@@ -29,8 +29,8 @@ def make_cell() -> Callable[..., xr.Dataset]:
         runs = weeks * len(seeds)
         starts = np.repeat(week_starts("2023-07-01", weeks), len(seeds)).astype("datetime64[ns]")
         sums = {name: np.zeros(runs) for name in MONEY_TERMS}
-        sums |= {name: np.zeros(runs) for name in ("carbon_g", "stops", "trips", "cost", "off_miner_h")}
-        sums |= {name: np.zeros(runs) for name in ("violation_steps",)}
+        sums |= {name: np.zeros(runs) for name in ("carbon_g", "stops", "trips", "cost")}
+        sums |= {name: np.zeros(runs) for name in DERIVED}
         sums["profit_usd"] = np.repeat(np.asarray(profit, np.float64), len(seeds))
         sums["energy_usd"] = np.full(runs, 1000.0)
         sums["revenue_usd"] = sums["profit_usd"] + 1000.0

@@ -52,7 +52,7 @@ def test_what_cannot_be_paired_is_refused(make_cell: Cells, baseline: Path) -> N
     with pytest.raises(ParamsError, match="other weeks or seeds"):
         changes(_card(make_cell, 0.0, weeks=WEEKS - 1), old)
     old["scenarios"] = {"south": old["scenarios"]["north"]}
-    with pytest.raises(ParamsError, match="nothing|no agent and scenario in common"):
+    with pytest.raises(ParamsError, match="no agent and scenario in common"):
         changes(_card(make_cell, 0.0), old)
 
 
