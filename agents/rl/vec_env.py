@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.rl.actions import ActionMap
 from agents.rl.sites import Batch, TrainingSites, seeds_of
-from minesim.arrays import Array
+from minesim.arrays import NUMPY, Array
 from minesim.envs.single import spaces
 
 Floats = NDArray[np.float32]
@@ -56,13 +58,17 @@ class SiteVecEnv(TrainingSites, VecEnv):
 
     def step_wait(self) -> tuple[Floats, Floats, NDArray[np.bool_], list[dict[str, Any]]]:
         """Advance all rows by one decision."""
-        decision = self.decide(self.env.core.flags(self._raw))
+        with self._no_gradients():
+            decision = self.decide(self.env.core.flags(self._raw))
         infos: list[dict[str, Any]] = [{}] * self.num_envs
         if decision.final is not None:
             final = _numpy(decision.final)
             for row in np.flatnonzero(decision.ended):
                 infos[row] = {"terminal_observation": final[row], "TimeLimit.truncated": True}
         return _numpy(decision.observation), _numpy(decision.reward), decision.ended, infos
+
+    def _no_gradients(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self.xp is NUMPY else torch.no_grad()
 
     def close(self) -> None:
         """Nothing is open."""

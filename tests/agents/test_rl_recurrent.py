@@ -100,13 +100,19 @@ def test_a_reset_forgets_the_rows_that_are_done(folder: Path) -> None:
 
 
 def test_memory_goes_on_at_decisions_only(folder: Path) -> None:
-    held, plain = load(folder), load(folder)
+    """Rows of which one begins anew decide at different steps."""
+    held, plain, late = load(folder), load(folder), load(folder)
     held.repeat = 3
-    seen = observations(plain, 7, 2)
-    acts = [held.act(rows) for rows in seen]
-    decided = [plain.act(rows) for rows in seen[::3]]
-    for number, expected in enumerate(decided):
-        np.testing.assert_allclose(acts[3 * number], expected, atol=1e-6)
+    seen = observations(plain, 8, 2)
+    acts = []
+    for step, rows in enumerate(seen):
+        if step == 1:
+            held.reset(np.array([False, True]))
+        acts.append(held.act(rows))
+    for step in (0, 3, 6):
+        np.testing.assert_allclose(acts[step][:1], plain.act(seen[step, :1]), atol=1e-6)
+    for step in (1, 4, 7):
+        np.testing.assert_allclose(acts[step][1:], late.act(seen[step, 1:]), atol=1e-6)
 
 
 @pytest.mark.parametrize(
