@@ -8,38 +8,21 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import cast
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 from rich.console import Console
 
 from agents.benchmark.contenders import contenders
 from agents.benchmark.settings import BenchmarkSettings
 from agents.benchmark.suite import BASELINE, Result, benchmark, describe, places, shown_runs
 from agents.benchmark.tell import summarise, tell_changes
+from experiments.entry import FAILED, STOPPED, read_settings
 from minesim.bench.gate import changes, read_baseline
 from minesim.bench.report import write_report
-from minesim.errors import MinesimError, ParamsError, explain
+from minesim.errors import MinesimError
 
-FAILED, REGRESSED, STOPPED = 1, 2, 130
-
-
-def read_settings(raw: DictConfig) -> BenchmarkSettings:
-    """The configuration as typed values.
-
-    Raises:
-        ParamsError: a key that does not exist, or a value of the wrong type or range.
-    """
-    plain = {key: value for key, value in raw.items() if key != "hydra"}
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(BenchmarkSettings), plain)
-        settings = cast(BenchmarkSettings, OmegaConf.to_object(merged))
-    except OmegaConfBaseException as error:
-        raise ParamsError(explain(str(error).splitlines()[0], origin="configuration")) from error
-    settings.check()
-    return settings
+REGRESSED = 2
 
 
 def run(settings: BenchmarkSettings, console: Console) -> Result:
@@ -66,7 +49,7 @@ def main(raw: DictConfig) -> None:
     """Entry point."""
     console = Console()
     try:
-        run(read_settings(raw), console)
+        run(read_settings(BenchmarkSettings, raw), console)
     except MinesimError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(FAILED)

@@ -5,70 +5,21 @@ The same command again goes on where a stopped run stopped; a finished run only 
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
-from typing import cast
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from agents.rl.settings import TrainSettings
+from experiments.entry import STOPPED, StopSign, read_settings
 from minesim.bench.files import write_json
 from minesim.bench.report import usd
-from minesim.errors import MinesimError, MissingExtraError, ParamsError, explain
-
-STOPPED = 130
-
-
-class StopSign:
-    """Asks for a stop at the next rest on the first Ctrl-C, stops at once on the second."""
-
-    def __init__(self) -> None:
-        self.raised = False
-
-    def __call__(self) -> bool:
-        return self.raised
-
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        if self.raised:
-            raise KeyboardInterrupt
-        self.raised = True
-        print("\nStopping after this iteration; once more to stop at once.", file=sys.stderr)
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take Ctrl-C and termination as a request to stop."""
-        before = {number: signal.signal(number, self.handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def read_settings(raw: DictConfig) -> TrainSettings:
-    """The configuration as typed values.
-
-    Raises:
-        ParamsError: a key that does not exist, or a value of the wrong type or range.
-    """
-    plain = {key: value for key, value in raw.items() if key != "hydra"}
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(TrainSettings), plain)
-        settings = cast(TrainSettings, OmegaConf.to_object(merged))
-    except OmegaConfBaseException as error:
-        raise ParamsError(explain(str(error).splitlines()[0], origin="configuration")) from error
-    settings.check()
-    return settings
+from minesim.errors import MinesimError, MissingExtraError, explain
 
 
 def train(settings: TrainSettings, console: Console) -> tuple[Path, bool]:
@@ -145,7 +96,7 @@ def main(raw: DictConfig) -> None:
     """Entry point."""
     console = Console()
     try:
-        folder, finished = train(read_settings(raw), console)
+        folder, finished = train(read_settings(TrainSettings, raw), console)
     except MinesimError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)

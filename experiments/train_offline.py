@@ -8,33 +8,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import cast
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from agents.offline.settings import OfflineSettings
-from experiments.train import STOPPED, StopSign, tell_result
-from minesim.errors import MinesimError, MissingExtraError, ParamsError, explain
-
-
-def read_settings(raw: DictConfig) -> OfflineSettings:
-    """The configuration as typed values.
-
-    Raises:
-        ParamsError: a key that does not exist, or a value of the wrong type or range.
-    """
-    plain = {key: value for key, value in raw.items() if key != "hydra"}
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(OfflineSettings), plain)
-        settings = cast(OfflineSettings, OmegaConf.to_object(merged))
-    except OmegaConfBaseException as error:
-        raise ParamsError(explain(str(error).splitlines()[0], origin="configuration")) from error
-    settings.check()
-    return settings
+from experiments.entry import STOPPED, StopSign, read_settings
+from experiments.train import tell_result
+from minesim.errors import MinesimError, MissingExtraError, explain
 
 
 def train(settings: OfflineSettings, console: Console) -> tuple[Path, bool]:
@@ -67,7 +50,7 @@ def train(settings: OfflineSettings, console: Console) -> tuple[Path, bool]:
 
         def show(state: State) -> None:
             told = f"best validation {state.best_usd_per_week:,.0f} USD/week"
-            bar.update(task, completed=state.updates, description=told)
+            bar.update(task, completed=state.steps, description=told)
 
         outcome = training.run(sign, show)
     if outcome.trained_s > 0.0:
@@ -83,7 +66,7 @@ def main(raw: DictConfig) -> None:
     """Entry point."""
     console = Console()
     try:
-        folder, finished = train(read_settings(raw), console)
+        folder, finished = train(read_settings(OfflineSettings, raw), console)
     except MinesimError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(1)

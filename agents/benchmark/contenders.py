@@ -214,6 +214,37 @@ def seeds_of_runs(name: str, policies: Sequence[Policy], stage: Stage) -> Policy
     return Seeds(name, policies, np.arange(len(stage.starts)) % number) if len(policies) > 1 else policies[0]
 
 
+def place_of(stage: Stage) -> dict[str, Any]:
+    """What the settings of every learner say of the scenario, the site and the weeks that choose among its policies."""
+    site = stage.settings.site
+    return {
+        "validation": validation_of(stage),
+        "scenario": stage.scenario,
+        "site": site.name,
+        "limits": site.limits,
+        "difficulty": site.difficulty,
+        "out": str(Path(stage.settings.out) / "train"),
+    }
+
+
+def trained(name: str, trainings: Sequence[Any], stage: Stage) -> tuple[list[Path], float]:
+    """Run or finish training runs, one a seed; a finished one tells its folder at once.
+
+    Raises:
+        Stopped: somebody asked for a stop; checkpoints are kept.
+    """
+    judged = []
+    for number, training in enumerate(trainings):
+        title = f"train {name}, {number + 1} of {len(trainings)}"
+        outcome = training.run(
+            stage.stop, lambda state, title=title: stage.on_progress(title, state.steps, state.total)
+        )
+        if not outcome.finished:
+            raise Stopped(f"stopped at {title}")
+        judged.append(float(outcome.best_profit().mean()))
+    return [training.folder for training in trainings], float(np.mean(judged))
+
+
 def weights_hash(folder: Path) -> str:
     """Hash of a trained policy's files."""
     from agents.rl.policy import BEST
@@ -246,30 +277,18 @@ class LearnedContender(_Trained):
         from agents.rl.training import Training, validation_world
 
         torch.set_num_threads(self.spec.trainer.threads)
-        found, judged = [], []
-        for seed in self.spec.seeds:
+
+        def training(seed: int) -> Training:
             settings = TrainSettings(
                 task=TaskSettings(),
                 agent=self.spec.agent,
                 trainer=self.spec.trainer,
-                validation=validation_of(stage),
-                scenario=stage.scenario,
-                site=stage.settings.site.name,
-                limits=stage.settings.site.limits,
-                difficulty=stage.settings.site.difficulty,
                 seed=seed,
-                out=str(Path(stage.settings.out) / "train"),
+                **place_of(stage),
             )
-            training = Training(settings, judge=Judge(validation_world(settings), settings.validation))
-            title = f"train {self.name}, seed {seed}"
-            outcome = training.run(
-                stage.stop, lambda state, title=title: stage.on_progress(title, state.steps, state.total)
-            )
-            if not outcome.finished:
-                raise Stopped(f"stopped at {title}")
-            found.append(training.folder)
-            judged.append(float(outcome.best_profit().mean()))
-        return found, float(np.mean(judged))
+            return Training(settings, judge=Judge(validation_world(settings), settings.validation))
+
+        return trained(self.name, [training(seed) for seed in self.spec.seeds], stage)
 
 
 @dataclass(frozen=True)
@@ -298,31 +317,15 @@ class OfflineContender(_Trained):
         from agents.rl.evaluation import Judge
 
         torch.set_num_threads(self.spec.trainer.threads)
-        dataset = self._recorded(stage)
-        found, judged = [], []
-        for seed in self.spec.seeds:
+        dataset = str(self._recorded(stage))
+
+        def training(seed: int) -> OfflineTraining:
             settings = OfflineSettings(
-                dataset=str(dataset),
-                agent=self.spec.agent,
-                trainer=self.spec.trainer,
-                validation=validation_of(stage),
-                scenario=stage.scenario,
-                site=stage.settings.site.name,
-                limits=stage.settings.site.limits,
-                difficulty=stage.settings.site.difficulty,
-                seed=seed,
-                out=str(Path(stage.settings.out) / "train"),
+                dataset=dataset, agent=self.spec.agent, trainer=self.spec.trainer, seed=seed, **place_of(stage)
             )
-            training = OfflineTraining(settings, stage.world, Judge(stage.world, settings.validation))
-            title = f"learn {self.name}, seed {seed}"
-            outcome = training.run(
-                stage.stop, lambda state, title=title: stage.on_progress(title, state.updates, state.total)
-            )
-            if not outcome.finished:
-                raise Stopped(f"stopped at {title}")
-            found.append(training.folder)
-            judged.append(float(outcome.best_profit().mean()))
-        return found, float(np.mean(judged))
+            return OfflineTraining(settings, stage.world, Judge(stage.world, settings.validation))
+
+        return trained(self.name, [training(seed) for seed in self.spec.seeds], stage)
 
     def _recorded(self, stage: Stage) -> Path:
         from agents.offline.rollouts import RolloutOptions, plain_options, write_rollouts

@@ -33,7 +33,7 @@ ROWS_STREAM = 0x10105
 class Progress:
     """Where a run stands, for a progress bar."""
 
-    updates: int
+    steps: int
     total: int
     best_usd_per_week: float
 

@@ -18,7 +18,8 @@ from agents.benchmark.pool import Task, run_tasks
 from agents.benchmark.settings import BenchmarkSettings, Site, Suite, Weeks
 from agents.benchmark.stage import Stage, Stopped, week_world
 from experiments import benchmark
-from experiments.benchmark import REGRESSED, hydra_arguments, read_settings, run
+from experiments.benchmark import REGRESSED, hydra_arguments, run
+from experiments.entry import read_settings
 from minesim.bench.scorecard import load
 from minesim.bench.standing import best_validated, broken_bounds
 from minesim.control.policy import Policy
@@ -255,14 +256,15 @@ def test_weeks_without_a_date_are_those_of_the_split(settings: BenchmarkSettings
 
 def test_configuration_is_typed() -> None:
     read = read_settings(
-        OmegaConf.create({"bench": {"scenarios": ["pjm"], "test": {"first": "2023-08-05", "weeks": 2}}})
+        BenchmarkSettings,
+        OmegaConf.create({"bench": {"scenarios": ["pjm"], "test": {"first": "2023-08-05", "weeks": 2}}}),
     )
     assert read.bench.scenarios == ["pjm"]
     assert read.bench.test == Weeks("2023-08-05", 2, 1)
     with pytest.raises(ParamsError, match=r"Key 'limts' not in 'Site'"):
-        read_settings(OmegaConf.create({"site": {"limts": "free"}}))
+        read_settings(BenchmarkSettings, OmegaConf.create({"site": {"limts": "free"}}))
     with pytest.raises(ParamsError, match=r"configuration"):
-        read_settings(OmegaConf.create({"bench": {"seeds": ["many"]}}))
+        read_settings(BenchmarkSettings, OmegaConf.create({"bench": {"seeds": ["many"]}}))
 
 
 @pytest.mark.parametrize("suite", ["run", "quick", "hashrate_v1", "phase_map"])
@@ -272,7 +274,7 @@ def test_files_of_the_configuration_fit_together(suite: str) -> None:
     folder = Path(benchmark.__file__).parents[1] / "conf"
     with initialize_config_dir(str(folder), version_base="1.3"):
         for line_up in ("short", "full", "rules"):
-            read = read_settings(compose("benchmark", [f"bench={suite}", f"line_up={line_up}"]))
+            read = read_settings(BenchmarkSettings, compose("benchmark", [f"bench={suite}", f"line_up={line_up}"]))
             assert read.bench.name == suite
             assert "always_stock" in contenders(read)
             for learned in read.learned.values():

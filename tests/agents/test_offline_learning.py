@@ -317,14 +317,14 @@ def test_without_minari_the_run_says_what_to_install(
 def test_the_configurations_are_settings() -> None:
     from hydra import compose, initialize_config_dir
 
-    from experiments.train_offline import read_settings
+    from experiments.entry import read_settings
 
     with initialize_config_dir(str(ROOT / "conf" / "offline"), version_base="1.3"):
         for agent in (path.stem for path in (ROOT / "conf" / "offline" / "agent").glob("*.yaml")):
-            found = read_settings(compose("train_offline", [f"agent={agent}", "dataset=somewhere"]))
+            found = read_settings(OfflineSettings, compose("train_offline", [f"agent={agent}", "dataset=somewhere"]))
             assert found.agent.name == agent
         with pytest.raises(ParamsError, match="configuration"):
-            read_settings(OmegaConf.create({"dataset": "somewhere", "expectle": 0.7}))
+            read_settings(OfflineSettings, OmegaConf.create({"dataset": "somewhere", "expectle": 0.7}))
 
 
 @pytest.mark.long
