@@ -52,6 +52,8 @@ from minesim.units import SECONDS_PER_HOUR
 LONG_AGO_S = 1e6
 BLOCK_SIZE = 8192
 """Random numbers drawn at once by small batches."""
+BLOCK_SIZE_COMPILED = 65536
+"""The same where each call of a compiled function has its price."""
 SETTLED = tuple(SettlementRow.__dataclass_fields__)
 MONEY = tuple(Money.__dataclass_fields__)
 
@@ -653,7 +655,8 @@ class SiteCore:
         Small batches draw many steps at once.
         """
         if self._block_at >= len(self._block):
-            steps = max(1, BLOCK_SIZE // (self.num_envs * self._draws.shape[0]))
+            size = BLOCK_SIZE_COMPILED if self._compiled else BLOCK_SIZE
+            steps = max(1, size // (self.num_envs * self._draws.shape[0]))
             ahead = self._integers(np.arange(steps)[:, None, None] + self.step_count[:, None])
             seeds = self._integers(self._noise_seed)[:, None]
             self._block = self.xp.cast(self._uniform(seeds, ahead, self._draws), self._like)
