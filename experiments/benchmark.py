@@ -13,14 +13,12 @@ import hydra
 from omegaconf import DictConfig
 from rich.console import Console
 
-from agents.benchmark.contenders import contenders
 from agents.benchmark.settings import BenchmarkSettings
-from agents.benchmark.suite import BASELINE, Result, benchmark, describe, places, shown_runs
+from agents.benchmark.suite import BASELINE, Result, benchmark, describe, shown_runs
 from agents.benchmark.tell import summarise, tell_changes
-from experiments.entry import FAILED, STOPPED, read_settings
+from experiments.entry import read_settings, telling_errors
 from minesim.bench.gate import changes, read_baseline
 from minesim.bench.report import write_report
-from minesim.errors import MinesimError
 
 REGRESSED = 2
 
@@ -29,11 +27,9 @@ def run(settings: BenchmarkSettings, console: Console) -> Result:
     """Play, write the scorecard and the report, print the headline."""
     baseline = read_baseline(Path(settings.against)) if settings.against else None
     result = benchmark(settings, console)
-    table = contenders(settings)
-    where = places(settings, table)
-    traces = {scenario: shown_runs(result.done, scenario) for scenario in where}
+    traces = {scenario: shown_runs(result.done, scenario) for scenario in result.where}
     command = f"python -m experiments.benchmark bench={settings.bench.name}"
-    told = describe(settings, table, where, result.done, str(result.card.attrs["created"]), command)
+    told = describe(settings, result, command)
     path = write_report(result.folder / "report.html", result.card, traces, told)
     summarise(result.card, BASELINE, console)
     computed, resumed = (sum(getattr(item, key) for item in result.done.values()) for key in ("computed", "resumed"))
@@ -48,14 +44,8 @@ def run(settings: BenchmarkSettings, console: Console) -> Result:
 def main(raw: DictConfig) -> None:
     """Entry point."""
     console = Console()
-    try:
+    with telling_errors("What is finished is kept: run the same command again to go on from there."):
         run(read_settings(BenchmarkSettings, raw), console)
-    except MinesimError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(FAILED)
-    except KeyboardInterrupt:
-        print("\nStopped. What is finished is kept: run the same command again to go on from there.", file=sys.stderr)
-        sys.exit(STOPPED)
 
 
 def hydra_arguments(arguments: list[str]) -> list[str]:

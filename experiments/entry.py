@@ -12,10 +12,23 @@ from typing import Protocol, TypeVar, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from minesim.errors import ParamsError, explain
+from minesim.errors import MinesimError, ParamsError, explain
 
 FAILED, STOPPED = 1, 130
 """Exit codes."""
+
+
+@contextmanager
+def telling_errors(kept: str) -> Iterator[None]:
+    """Tell an error in a line and exit with ``FAILED``; on Ctrl-C say what is kept and exit with ``STOPPED``."""
+    try:
+        yield
+    except MinesimError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        print(f"\nStopped. {kept}", file=sys.stderr)
+        sys.exit(STOPPED)
 
 
 class Checked(Protocol):

@@ -16,10 +16,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from agents.rl.settings import TrainSettings
-from experiments.entry import STOPPED, StopSign, read_settings
+from experiments.entry import STOPPED, StopSign, read_settings, telling_errors
 from minesim.bench.files import write_json
 from minesim.bench.report import usd
-from minesim.errors import MinesimError, MissingExtraError, explain
+from minesim.errors import MissingExtraError, explain
 
 
 def train(settings: TrainSettings, console: Console) -> tuple[Path, bool]:
@@ -95,14 +95,8 @@ def tell_result(training, outcome, rules, settings: TrainSettings, console: Cons
 def main(raw: DictConfig) -> None:
     """Entry point."""
     console = Console()
-    try:
+    with telling_errors("The last checkpoint is kept: run the same command again to go on."):
         folder, finished = train(read_settings(TrainSettings, raw), console)
-    except MinesimError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("\nStopped. The last checkpoint is kept: run the same command again to go on.", file=sys.stderr)
-        sys.exit(STOPPED)
     if not finished:
         console.print(f"Stopped; what was trained is kept in {folder}. Run the same command again to go on.")
         sys.exit(STOPPED)

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from agents.offline.settings import OfflineSettings
-from experiments.entry import STOPPED, StopSign, read_settings
+from experiments.entry import STOPPED, StopSign, read_settings, telling_errors
 from experiments.train import tell_result
-from minesim.errors import MinesimError, MissingExtraError, explain
+from minesim.errors import MissingExtraError, explain
 
 
 def train(settings: OfflineSettings, console: Console) -> tuple[Path, bool]:
@@ -65,14 +65,8 @@ def train(settings: OfflineSettings, console: Console) -> tuple[Path, bool]:
 def main(raw: DictConfig) -> None:
     """Entry point."""
     console = Console()
-    try:
+    with telling_errors("The last checkpoint is kept: run the same command again to go on."):
         folder, finished = train(read_settings(OfflineSettings, raw), console)
-    except MinesimError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("\nStopped. The last checkpoint is kept: run the same command again to go on.", file=sys.stderr)
-        sys.exit(STOPPED)
     if not finished:
         console.print(f"Stopped; what was learned is kept in {folder}. Run the same command again to go on.")
         sys.exit(STOPPED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 import xarray as xr
 
-from agents.baselines import RULES, applicable, build
+from agents.baselines import AlwaysStock, applicable, build
 from agents.baselines.table import entry, plain_params
+from agents.baselines.tuning import as_text, pick
 from agents.benchmark.settings import BenchmarkSettings, Learned, Offline
 from agents.benchmark.stage import Stage, Stopped, code_hash
 from agents.rl.settings import TaskSettings, TrainSettings, Validation
 from minesim.arrays import Array
 from minesim.bench.files import content_hash, source_hash
-from minesim.bench.regret import profit_at_scale
 from minesim.control.policy import Policy
 from minesim.errors import ParamsError, explain, nearest
 
@@ -98,21 +99,18 @@ class TunedContender:
         tried = stage.try_on_validation(self.name, lambda: self.make(stage, candidates), plain)
         chosen, validation_usd = {}, {}
         for scale in stage.settings.bench.scales:
-            means = profit_at_scale(tried, scale).mean("week").to_numpy()
-            chosen[scale] = int(np.argmax(means))
-            validation_usd[scale] = float(means.max())
+            chosen[scale], validation_usd[scale] = pick(tried, scale)
         tested = {
             index: stage.test(self.name, lambda index=index: self.make(stage, [candidates[index]])[0], plain[index])
             for index in dict.fromkeys(chosen.values())
         }
         best = plain[chosen[1.0]]
-        text = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in best.items()) or "no parameters"
         return Played(
             self.name,
             stage.scenario,
             {scale: tested[index] for scale, index in chosen.items()},
             validation_usd,
-            f"{text} (best of {len(candidates)})" if len(candidates) > 1 else text,
+            as_text(plain, best),
             {"params": best, "by_scale": {f"{scale:g}": plain[index] for scale, index in chosen.items()}},
         )
 
@@ -170,20 +168,19 @@ class Seeds:
             policy.reset(None if done is None else done[rows])
 
 
-class _Trained:
+class _Trained(ABC):
     """What policies from folders have in common: they are trained, then loaded and tested."""
 
     name: str
     kind: str
-    summary: str
 
     def applies(self, offers_reserve: bool) -> bool:
         """See :class:`Contender`."""
         return True
 
+    @abstractmethod
     def folders(self, stage: Stage) -> tuple[list[Path], float]:
         """Folders of the finished training runs, one a seed, and their mean validation profit, USD a week."""
-        raise NotImplementedError
 
     def play(self, stage: Stage) -> Played:
         """Train what is not trained yet, choose on validation weeks, test once."""
@@ -261,7 +258,7 @@ class LearnedContender(_Trained):
     kind: str = "learned"
 
     @property
-    def summary(self) -> str:  # type: ignore[override]
+    def summary(self) -> str:
         """One line for reports."""
         agent, trainer = self.spec.agent, self.spec.trainer
         steps = trainer.steps or sum(stage.steps for stage in agent.curriculum)
@@ -300,7 +297,7 @@ class OfflineContender(_Trained):
     kind: str = "offline"
 
     @property
-    def summary(self) -> str:  # type: ignore[override]
+    def summary(self) -> str:
         """One line for reports."""
         spec = self.spec
         return (
@@ -441,8 +438,8 @@ def contenders(settings: BenchmarkSettings) -> dict[str, Contender]:
     for name in settings.rules:
         entry(name)
     rules = settings.rules or list(applicable(offers_reserve=True))
-    if RULES and "always_stock" not in rules:
-        rules = ["always_stock", *rules]
+    if AlwaysStock.name not in rules:
+        rules = [AlwaysStock.name, *rules]
     found: list[Contender] = [rule_contender(name) for name in rules]
     if settings.mpc:
         found.append(mpc_contender())

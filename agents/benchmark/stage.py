@@ -14,15 +14,16 @@ import xarray as xr
 import agents
 import minesim
 from agents.baselines import Knowledge
+from agents.baselines.tuning import try_policies
 from agents.benchmark.settings import BenchmarkSettings
 from minesim.bench import decisions
 from minesim.bench.cells import CellStore
 from minesim.bench.files import array_hash, source_hash
-from minesim.bench.rollout import OnStep, Panel, rollout
+from minesim.bench.rollout import OnStep, rollout
 from minesim.control.observe import schema
 from minesim.control.policy import Policy
 from minesim.envs.core import EnvConfig, World, build_world
-from minesim.errors import MinesimError
+from minesim.errors import MinesimError, ParamsError, explain
 
 SOURCES = (
     "control",
@@ -98,7 +99,11 @@ class Stage:
         self.weeks = bench.test.starts(self.world, "test")
         self.starts = np.repeat(self.weeks, len(bench.seeds))
         self.seeds = np.tile(np.asarray(bench.seeds, np.int64), len(self.weeks))
-        self.shown = bench.showcase_week % len(self.weeks) * len(bench.seeds)
+        if not 0 <= bench.showcase_week < len(self.weeks):
+            raise ParamsError(
+                explain(f"bench.showcase_week is {bench.showcase_week}", allowed=f"0 to {len(self.weeks) - 1}")
+            )
+        self.shown = bench.showcase_week * len(bench.seeds)
         self.store = CellStore(Path(self.settings.out) / "cells")
 
     @property
@@ -148,16 +153,7 @@ class Stage:
         starts = self.validation
 
         def compute(on_step: OnStep) -> xr.Dataset:
-            candidates = policies()
-            panel = Panel(candidates, len(starts))
-            sums = rollout(panel, self.world, np.tile(starts, len(candidates)), on_step=on_step)
-            shape = (len(candidates), len(starts))
-            return xr.Dataset(
-                {
-                    name: (("candidate", "week"), sums[name].to_numpy().reshape(shape), {"units": "USD"})
-                    for name in ("profit_usd", "wear_usd", "restart_usd")
-                }
-            )
+            return try_policies(policies(), self.world, starts, on_step=on_step)
 
         spec = self.spec("tuning", agent, starts=starts, grid=list(params))
         return self.cell(f"tune {agent}", spec, self.world.horizon_steps, compute)

@@ -50,11 +50,15 @@ class Result:
     Attributes:
         card: the scorecard with bounds and all cost scales, see :func:`with_scales`.
         done: every part.
+        table: who took part.
+        where: the scenarios.
         folder: where the files are.
     """
 
     card: xr.Dataset
     done: Mapping[Task, Done]
+    table: Mapping[str, Contender]
+    where: Mapping[str, Place]
     folder: Path
 
 
@@ -114,7 +118,7 @@ def benchmark(settings: BenchmarkSettings, console: Console) -> Result:
     folder = Path(settings.out) / settings.latest
     scorecard.save(card, folder, BASELINE)
     write_json(folder / "agents.json", agents_record(settings, table, done))
-    return Result(card, done, folder)
+    return Result(card, done, table, where, folder)
 
 
 def assemble(
@@ -222,15 +226,9 @@ def shown_runs(done: Mapping[Task, Done], scenario: str) -> dict[str, xr.Dataset
     return found
 
 
-def describe(
-    settings: BenchmarkSettings,
-    table: Mapping[str, Contender],
-    where: Mapping[str, Place],
-    done: Mapping[Task, Done],
-    created: str,
-    command: str,
-) -> About:
+def describe(settings: BenchmarkSettings, result: Result, command: str) -> About:
     """What the report tells beside the numbers."""
+    where, done, created = result.where, result.done, str(result.card.attrs["created"])
     first = next(iter(where.values())).world
     licences = dict.fromkeys(text for place in where.values() for text in about.licences(place.world))
     weeks = settings.bench.validation
@@ -245,7 +243,7 @@ def describe(
         baseline=BASELINE,
         created=created.replace("T", " ").replace("+00:00", " UTC"),
         command=command,
-        agents={name: item.summary for name, item in table.items()},
+        agents={name: item.summary for name, item in result.table.items()},
         parameters={
             scenario: {
                 task.agent: item.played.parameters

@@ -184,6 +184,7 @@ def test_what_cannot_run_is_refused_before_anything_is_simulated(settings: Bench
         ({"scenarios": []}, ParamsError, "bench.scenarios or bench.seeds is empty"),
         ({"declared": ["pjm"]}, ParamsError, "bench.declared names 'pjm'"),
         ({"scales": [0.0]}, ParamsError, "bench.scales"),
+        ({"showcase_week": 2}, ParamsError, r"bench.showcase_week is 2; allowed: 0 to 1"),
     ]
     for changes, error, message in cases:
         before = {key: getattr(settings.bench, key) for key in changes}

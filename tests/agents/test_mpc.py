@@ -14,7 +14,7 @@ from agents.baselines.forecast import FEATURES, LEADS, LEVELS, Forecast, fit_for
 from agents.baselines.mpc import MPC, MPCParams, build_mpc, mpc_candidates, tuned_mpc
 from agents.baselines.planning import kinds_of, nearest_state, price_of_load
 from agents.baselines.table import tuned_record
-from agents.baselines.tuning import tune_mpc
+from agents.baselines.tuning import pick, try_policies
 from minesim.arrays import NUMPY
 from minesim.bench.rollout import Panel, rollout
 from minesim.control.actuate import FleetCurves, target_level
@@ -286,6 +286,10 @@ def test_candidates_are_what_matters_and_packaged_parameters_are_among_them(mixe
     assert tuned_mpc(mixed) in mpc_candidates(mixed)
     assert tuned_mpc(mixed).call_factor == tuned_record()["ercot/mixed"]["mpc"]["params"]["call_factor"]
     tiny = build_world(EnvConfig(site="one_s19j_pro", split=None, episode_days=1.0 / 24.0, difficulty="easy"))
-    tuned = tune_mpc(tiny, tiny.table.start_utc[[4000]])
-    assert tuned.candidates == len(mpc_candidates(tiny)) == 3
-    assert np.isfinite(tuned.profit_usd_per_week)
+    candidates = mpc_candidates(tiny)
+    assert len(candidates) == 3
+    forecast = fit_forecast(tiny)
+    policies = [build_mpc(tiny, params, forecast) for params in candidates]
+    best, profit_usd = pick(try_policies(policies, tiny, tiny.table.start_utc[[4000]]))
+    assert 0 <= best < 3
+    assert np.isfinite(profit_usd)
