@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.baselines.table import entry
 from agents.rl.actions import build_rule
 from agents.rl.settings import Validation
 from minesim.bench.rollout import rollout, week_starts
@@ -58,8 +59,10 @@ class Judge:
         return np.asarray(sums["profit_usd"].to_numpy(), np.float64).reshape(-1, len(self.weeks.seeds))
 
     def rules(self) -> dict[str, Profit]:
-        """The same for the rules named in the settings, with tuned parameters."""
-        return {name: self.profit(build_rule(name, self.world)) for name in self.weeks.rules}
+        """The same for the rules named in the settings that apply, with tuned parameters."""
+        offers = self.world.scenario.tariff.reserve is not None
+        names = [name for name in self.weeks.rules if entry(name).applies(offers)]
+        return {name: self.profit(build_rule(name, self.world)) for name in names}
 
 
 def against(profit: Profit, rules: dict[str, Profit], name: str) -> list[Comparison]:
