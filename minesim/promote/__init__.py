@@ -1,0 +1,1 @@
+"""From a benchmark result to a signed bundle: gates, writer, keys and version history."""
