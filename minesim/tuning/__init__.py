@@ -1,0 +1,1 @@
+"""Tuning one device: what a trial of a setting measures, costs and risks."""
