@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from agents.baselines.base import Knowledge, earnings_usd_per_mwh, local_hour
-from agents.baselines.myopic import PeakAvoiding, PeakAvoidingParams, best_levels, load_frac
+from agents.baselines.myopic import best_levels, load_frac
+from agents.baselines.patience import Patient, PatientParams
 from minesim.arrays import Array, Namespace
 from minesim.control.actuate import FleetCurves
 from minesim.control.channels import ObservationSchema
@@ -19,8 +20,8 @@ START_AHEAD_H = 0.5
 
 
 @dataclass(frozen=True)
-class ReserveOfferingParams(PeakAvoidingParams):
-    """Parameters of :class:`ReserveOffering`, beside those of :class:`PeakAvoidingParams`.
+class ReserveOfferingParams(PatientParams):
+    """Parameters of :class:`ReserveOffering`, beside those of :class:`PatientParams`.
 
     Attributes:
         call_factor: weight of the expected peak charge.
@@ -57,8 +58,8 @@ class ReserveMemory(NamedTuple):
     opens: Array
 
 
-class ReserveOffering(PeakAvoiding):
-    """Peak avoiding, with the load sold as reserve wherever holding it pays.
+class ReserveOffering(Patient):
+    """Patient, with the load sold as reserve wherever holding it pays.
 
     A MW that is held earns the reserve price on top of its hashes, so that a cohort runs while
 

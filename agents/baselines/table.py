@@ -13,6 +13,7 @@ from typing import Any
 from agents.baselines.base import Knowledge, Rule
 from agents.baselines.fixed import AlwaysStock, BestFixedPreset, FixedPresetParams
 from agents.baselines.myopic import MyopicBestPreset, PeakAvoiding, PeakAvoidingParams
+from agents.baselines.patience import Patient, PatientParams
 from agents.baselines.reserve import ReserveOffering, ReserveOfferingParams
 from agents.baselines.threshold import HysteresisParams, HysteresisThrottle, Threshold, ThresholdParams
 from minesim.control.actuate import FleetCurves
@@ -82,11 +83,22 @@ RULES: Mapping[str, RuleEntry] = {
         {"call_factor": (0.1, 0.3, 1.0, 3.0), "hold_factor": (1.0, 4.0)},
         "myopic with the expected peak charge in the price, and shaved to the month's running peak",
     ),
+    Patient.name: RuleEntry(
+        Patient,
+        PatientParams,
+        {"call_factor": (0.1, 0.3, 1.0), "switch_usd": (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)},
+        "peak avoiding, stopped or started only where the hours ahead repay it",
+    ),
     ReserveOffering.name: RuleEntry(
         ReserveOffering,
         ReserveOfferingParams,
-        {"share": (0.9, 0.97, 1.0), "call_factor": (0.1, 0.3, 0.5, 1.0), "ahead_factor": (0.0, 0.3)},
-        "peak avoiding, with the load sold as reserve while holding it pays, and shed when called",
+        {
+            "share": (0.9, 0.97, 1.0),
+            "call_factor": (0.1, 0.3, 1.0),
+            "ahead_factor": (0.0, 0.3),
+            "switch_usd": (0.0, 0.1, 0.4),
+        },
+        "patient, with the load sold as reserve while holding it pays, and shed when called",
         needs_reserve=True,
     ),
 }

@@ -17,6 +17,8 @@ from agents.baselines import (
     HysteresisThrottle,
     Knowledge,
     MyopicBestPreset,
+    Patient,
+    PatientParams,
     PeakAvoiding,
     PeakAvoidingParams,
     Rule,
@@ -151,6 +153,41 @@ def test_peak_avoiding_shaves_only_when_the_month_does_not_pay(knowledge: Knowle
     # On the first day 730 h at 80 USD/MWh are worth 58 USD/kW (new), 29 (old): only the new one raises the peak.
     early = observe(price_last_usd_per_mwh=20.0, demand_rate_usd_per_kw=36.0, month_fraction=0.0, month_peak_frac=0.8)
     assert asked(rule, early) == pytest.approx([1.0, 0.8], abs=1e-3)
+
+
+def hours(*prices: float) -> dict[str, float]:
+    """Published prices of the present and the coming hours; the last one goes on."""
+    ahead = [*prices, *[prices[-1]] * (24 - len(prices))]
+    return {f"price_h{hour:02d}_usd_per_mwh": price for hour, price in enumerate(ahead)}
+
+
+def test_patient_stops_and_starts_only_where_the_hours_ahead_repay_it(knowledge: Knowledge, observe: Observe) -> None:
+    rule = Patient(knowledge, PatientParams(switch_usd=0.05))
+
+    def level_of_new(*prices: float, runs: float) -> float:
+        return float(asked(rule, observe(price_last_usd_per_mwh=prices[0], level=runs, **hours(*prices)))[0])
+
+    # At 130 USD/MWh the lowest preset loses 0.2145 - 0.18 = 0.0345 USD/h: one such hour does not repay a stop, two do.
+    assert level_of_new(130.0, 20.0, runs=1.0) == pytest.approx(0.55, abs=2e-3)
+    assert level_of_new(130.0, 130.0, 20.0, runs=1.0) == 0.0
+    # At 95 it earns 0.18 - 0.15675 = 0.02325 USD/h: two hours do not repay a start, three do.
+    assert level_of_new(95.0, 95.0, 130.0, runs=0.0) == 0.0
+    assert level_of_new(95.0, 95.0, 95.0, 130.0, runs=0.0) > 0.5
+    # Loss now, and what is worth a start only later: it waits.
+    assert level_of_new(130.0, 20.0, runs=0.0) == 0.0
+
+
+def test_patient_without_a_threshold_is_peak_avoiding(knowledge: Knowledge, observe: Observe) -> None:
+    patient, plain = Patient(knowledge, PatientParams(switch_usd=0.0)), PeakAvoiding(knowledge)
+    for price in (10.0, 70.0, 105.0, 130.0):
+        observation = observe(price_last_usd_per_mwh=price, peak_probability=0.001, cp_rate_usd_per_kw=18.9)
+        assert np.array_equal(patient.act(observation), plain.act(observation))
+
+
+def test_patient_stops_for_a_peak(knowledge: Knowledge, observe: Observe) -> None:
+    rule = Patient(knowledge, PatientParams(switch_usd=0.3))
+    likely = observe(price_last_usd_per_mwh=20.0, cp_rate_usd_per_kw=18.9, peak_probability=0.005, **hours(20.0))
+    assert asked(rule, likely) == pytest.approx([0.0, 0.0])
 
 
 @pytest.mark.parametrize("name", RULES)
