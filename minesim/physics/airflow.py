@@ -31,6 +31,8 @@ OPEN_AIR_M2_PER_S_PA: Final = 20.0
 """Open air: 1 m/s costs 0.05 Pa/m, one dynamic head over 12 m (assumed)."""
 ORIFICE_M_PER_S_PA: Final = 0.775
 """Velocity in the free area of a gap or louvre per pascal: orifice, coefficient 0.6, 1.2 kg/m3, taken at 1 Pa."""
+ROW_DEPTH_M: Final = 0.4
+"""Depth of a row, over which air mixes through its gaps: the length of an S19 case."""
 DENSE_CELLS_MAX: Final = 600
 """Up to here potentials are solved densely by numpy; finer grids need scipy."""
 
@@ -85,7 +87,7 @@ class AirNetwork:
         open_x, open_y: conductances between neighbours, (nx - 1, ny) and (nx, ny - 1), m3/s per Pa.
         open_out: conductance of a cell to outdoors, (nx, ny), m3/s per Pa.
         treated_share: share of that conductance that leads through pad or coil, (nx, ny).
-        mix_x, mix_y: eddy exchange between neighbours at 1 m2/s, m; reduced to the gaps in a row.
+        mix_x, mix_y: eddy exchange between neighbours at 1 m2/s, m; through a row only by its gaps.
         up, down: prescribed flows across a face to larger and smaller y, (nx, ny - 1, U).
         exhaust, intake: prescribed flows to and from outdoors, (nx, ny, U).
         heat_to: share of a group's heat that enters a cell, (nx, ny, M).
@@ -137,9 +139,10 @@ def cut_room(plan: RoomPlan, nx: int, ny: int) -> AirNetwork:
             face = faces[row.name]
             covered = _covered_m(row.from_m, row.to_m, nx, grid.dx_m) / grid.dx_m
             gap = ORIFICE_M_PER_S_PA * row.gap_share * grid.height_m * grid.dx_m
-            through_row = open_y[:, face] * gap / (open_y[:, face] + gap)
-            open_y[:, face] = (1.0 - covered) * open_y[:, face] + covered * through_row
-            mix_y[:, face] *= 1.0 - covered + covered * row.gap_share
+            mixing = row.gap_share * grid.height_m * grid.dx_m / ROW_DEPTH_M
+            for through, barrier in ((open_y, gap), (mix_y, mixing)):
+                through_row = through[:, face] * barrier / (through[:, face] + barrier)
+                through[:, face] = (1.0 - covered) * through[:, face] + covered * through_row
     up, down = np.zeros((nx, ny - 1, count)), np.zeros((nx, ny - 1, count))
     heat_to, inlet_from = np.zeros((nx, ny, miners)), np.zeros((nx, ny, miners))
     for number, thing in enumerate(plan.standing):
@@ -440,7 +443,7 @@ def source_at(grid: Grid, per_cell: Array, x_m: Array, y_m: Array, *, xp: Namesp
 
 
 def eddy_at_m2_per_s(network: AirNetwork, eddy_m2_per_s: float, x_m: Array, y_m: Array, *, xp: Namespace) -> Array:
-    """Eddy diffusivity across a row's face and in the aisles, as the solver takes it, at points.
+    """Eddy diffusivity in y as the solver takes it, at points: of the aisles, or less where a row is in the way.
 
     Args:
         network: the room in cells.
@@ -449,7 +452,7 @@ def eddy_at_m2_per_s(network: AirNetwork, eddy_m2_per_s: float, x_m: Array, y_m:
         xp: namespace of the points.
 
     Returns:
-        Diffusivity across the nearest face between cells in y, m2/s; the aisles' value away from rows.
+        Diffusivity across the nearest face between cells in y, m2/s.
     """
     grid = network.grid
     if grid.ny == 1:

@@ -399,10 +399,11 @@ def advance(
         Air and structure at the end.
     """
     air = factor.solve(right_hand_side(model, equations, structure_c, heat_w, temp_supply_c, temp_amb_c))
-    return RoomTemps(air, _structure(equations, air, structure_c, temp_amb_c))
+    return RoomTemps(air, structure_after(equations, air, structure_c, temp_amb_c))
 
 
-def _structure(equations: RoomEquations, air_c: Array, structure_c: Array, temp_amb_c: Array) -> Array:
+def structure_after(equations: RoomEquations, air_c: Array, structure_c: Array, temp_amb_c: Array) -> Array:
+    """Structure at the end of a sub-step from the air then and the structure before, degC."""
     return equations.air_share * air_c + equations.old_share * structure_c + equations.amb_share * temp_amb_c
 
 

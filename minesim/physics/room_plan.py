@@ -114,11 +114,11 @@ class Opening:
 
 @dataclass(frozen=True)
 class Damper:
-    """A fan-assisted flap that returns hot air through a row into the cold aisle (winter operation).
+    """Fan-assisted flaps above a row that return hot air to the cold aisle (winter operation).
 
     Attributes:
         name: what messages and figures call it.
-        row: name of the row it sits in.
+        row: name of the row above whose miners it sits.
         from_m, to_m: extent along x, m.
         flow_m3_per_s: flow when fully open.
     """
@@ -204,8 +204,9 @@ def check_plan(plan: RoomPlan, origin: str = "") -> RoomPlan:
     _check_numbers(plan, origin)
     _check_rows(plan, origin)
     for row in plan.rows:
-        standing = [d for d in plan.standing if d.row == row.name]
-        _check_apart([(d.name, d.from_m, d.to_m) for d in standing], f"row {row.name!r}", origin)
+        for kind, place in ((MinerGroup, "row"), (Damper, "the dampers' level above row")):
+            same = [(d.name, d.from_m, d.to_m) for d in plan.standing if d.row == row.name and isinstance(d, kind)]
+            _check_apart(same, f"{place} {row.name!r}", origin)
     for wall in ("south", "north", "west", "east"):
         segments = [(d.name, d.from_m, d.to_m) for d in plan.mounted if d.wall == wall]
         _check_apart(segments, f"the {wall} wall", origin)
