@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import functools
 import math
+import re
 import ssl
 import zlib
 from dataclasses import dataclass
@@ -55,6 +56,9 @@ ANSWER_MAX_BYTES = 4 * 2**20
 SENSOR_CHECK_S = 600.0
 """How often the per-chip answer is asked for sensor faults (assumed; it is ten times the size of a summary)."""
 
+_ADDRESS = re.compile(
+    r"(?:\[[0-9a-f:.]+\]|[0-9a-z](?:[0-9a-z.-]*[0-9a-z])?)(?::(?P<port>[0-9]{1,5}))?", re.ASCII | re.IGNORECASE
+)
 _PAIR = {
     Power.START: "A miner that was paused is resumed, not started.",
     Power.RESUME: "A miner that was stopped is started, not resumed.",
@@ -423,18 +427,15 @@ def _no_tls() -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def _base_url(address: str) -> httpx.URL:
-    wrong = ParamsError(
-        explain(
-            f"miner address {masked(address.rpartition('@')[2], ())!r}",
-            allowed="host or host:port",
-            fix="Give it without http://, path or password.",
+def _base_url(address: str) -> str:
+    told = _ADDRESS.fullmatch(address)
+    if told is None or not 0 < int(told["port"] or 80) < 65_536:
+        raise ParamsError(
+            explain(
+                # An address with a password in it must not be quoted.
+                f"miner address {masked(address.rpartition('@')[2], (), longest=60)!r}",
+                allowed="host or host:port",
+                fix="Give it without http://, path or password.",
+            )
         )
-    )
-    try:
-        url = httpx.URL(f"http://{address}")
-    except (httpx.InvalidURL, ValueError):
-        raise wrong from None
-    if not url.host or url.userinfo or any(sign in address for sign in "/?#@"):
-        raise wrong
-    return url
+    return f"http://{address}"
