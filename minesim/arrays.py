@@ -69,8 +69,8 @@ class Namespace:
     maybe_any: Callable[[Array], bool]
     """False only where surely no entry is true, so that work for nothing can be skipped: numpy looks, torch always
     says True (looking would stop the device)."""
-    may_reach: Callable[[Array, float], bool]
-    """``may_reach(x, limit)``: False only where surely every entry is below the limit; otherwise as ``maybe_any``."""
+    may_reach: Callable[[Array, Array | float], bool]
+    """``may_reach(x, limit)``: False only where surely every entry is below every limit; otherwise as ``maybe_any``."""
     may_fall_to: Callable[[Array, float], bool]
     """``may_fall_to(x, limit)``: False only where surely every entry is above the limit."""
     cast: Callable[[Array, Array], Array]
@@ -109,6 +109,11 @@ def _np_clip(x: Array, low: Array | float, high: Array | float) -> Array:
     return np.minimum(np.maximum(x, low), high)
 
 
+def _np_may_reach(x: Array, limit: Array | float) -> bool:
+    # argmax costs a fifth of max on small arrays; it finds NaN, which compares false.
+    return not x.item(x.argmax()) < (limit if isinstance(limit, float) else np.min(limit))
+
+
 NUMPY = Namespace(
     name="numpy",
     exp=np.exp,
@@ -144,8 +149,8 @@ NUMPY = Namespace(
     ones_like=np.ones_like,
     isfinite=np.isfinite,
     maybe_any=lambda x: bool(np.count_nonzero(x) if x.ndim else x),  # a third of the cost of x.any() on small arrays
-    # argmax costs a fifth of max on small arrays; it finds NaN, which compares false.
-    may_reach=lambda x, limit: not x.item(x.argmax()) < limit,
+    may_reach=_np_may_reach,
+    # As above, argmin finds NaN.
     may_fall_to=lambda x, limit: not x.item(x.argmin()) > limit,
     cast=lambda x, like: x if x.dtype == like.dtype else x.astype(like.dtype),
     above=lambda x, y: np.greater(x, y).astype(x.dtype),
