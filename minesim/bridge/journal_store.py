@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -183,22 +182,22 @@ class Lock:
         """
         lock_path = path.with_name(path.name + ".lock")
         try:
-            self._file = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._file = lock_path.open("a")
         except OSError as error:
             fix = "Let the bridge's user own the folder, on a disk that is mounted for writing."
             raise JournalUnwritable(explain(f"{lock_path} cannot be opened ({error.strerror})", fix=fix)) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            os.close(self._file)
+            self._file.close()
             what = "another bridge or restore is using the journal"
             raise JournalLocked(
                 explain(what, origin=str(path), fix="Stop it first (`systemctl stop minesim`).")
             ) from error
 
     def release(self) -> None:
-        """Let it go."""
-        os.close(self._file)
+        """Let it go; a second time does nothing."""
+        self._file.close()
 
 
 def connect(path: Path, *, create: bool) -> sqlite3.Connection:
