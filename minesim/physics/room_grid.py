@@ -108,7 +108,7 @@ def model_of_network(
         structure: heat capacity (J/K), conductance to the air and to outdoors (W/K) of the whole room.
     """
     grid, groups = network.grid, len(air_share)
-    cells = grid.nx * grid.ny
+    cells, faces = grid.nx * grid.ny, grid.nx * (grid.ny - 1)
     capacity, inner, outer = (value / cells for value in structure)
     eye = np.eye(grid.ny)
     return RoomModel(
@@ -119,8 +119,8 @@ def model_of_network(
         mix_y=eddy_m2_per_s * network.mix_y,
         heat_to=network.heat_to.reshape(cells, groups) * air_share,
         inlet_from=np.ascontiguousarray(network.inlet_from.reshape(cells, groups).T),
-        through_up=network.up[:, :, :groups].reshape(-1, groups),
-        through_down=network.down[:, :, :groups].reshape(-1, groups),
+        through_up=network.up[:, :, :groups].reshape(faces, groups),
+        through_down=network.down[:, :, :groups].reshape(faces, groups),
         structure_j_per_k=capacity,
         structure_w_per_k=inner,
         envelope_w_per_k=outer,

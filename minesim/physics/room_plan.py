@@ -23,6 +23,8 @@ TOUCH_M: Final = 1e-6
 EDDY_MIN_M2_PER_S: Final = 0.1
 """Below it a grid of 96 x 48 is no reference: its own numerical diffusion is as large."""
 
+GAP_MIN_SHARE: Final = 0.001
+
 
 @dataclass(frozen=True)
 class Row:
@@ -262,6 +264,14 @@ def _check_rows(plan: RoomPlan, origin: str) -> None:
     for row in plan.rows:
         if row.blows not in ("north", "south"):
             raise ParamsError(explain(f"{row.name!r} blows {row.blows!r}", allowed="north or south", origin=origin))
+        if row.gap_share < GAP_MIN_SHARE:
+            raise ParamsError(
+                explain(
+                    f"gap_share of {row.name!r} is {row.gap_share:g}",
+                    allowed=f"{GAP_MIN_SHARE:g} to 1 (an airtight row would leave a hot aisle without a pressure)",
+                    origin=origin,
+                )
+            )
         if not TOUCH_M < row.y_m < plan.width_m - TOUCH_M:
             raise ParamsError(
                 explain(
