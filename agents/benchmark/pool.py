@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from multiprocessing.managers import SyncManager
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +146,11 @@ def run_tasks(
         return _run_here(settings, tasks, on_done, on_look)
     context = multiprocessing.get_context("spawn")
     finished: dict[Task, Done] = {}
-    with context.Manager() as manager:
+    manager = SyncManager(ctx=context)
+    manager.start(_begin_process)
+    with manager:
         board = manager.dict()
-        with ProcessPoolExecutor(settings.jobs, mp_context=context, initializer=_ignore_interrupts) as pool:
+        with ProcessPoolExecutor(settings.jobs, mp_context=context, initializer=_begin_process) as pool:
             waiting: dict[Future[Done], Task] = {pool.submit(work, settings, task, board): task for task in tasks}
             try:
                 while waiting:
@@ -184,6 +189,14 @@ def _run_here(
     return finished
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches the whole group of processes; only the main one answers it."""
+def _begin_process() -> None:
+    """Ctrl-C reaches the whole group of processes and only the main one answers it; without it no other goes on."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_leave_after, args=(parent,), daemon=True).start()
+
+
+def _leave_after(parent: Any) -> None:
+    parent.join()
+    os._exit(1)

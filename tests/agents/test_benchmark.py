@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -244,6 +247,38 @@ def test_training_seeds_drive_their_own_runs() -> None:
     policy.reset(np.array([True, False, False, False, True, False]))
     assert parts[0].done.tolist() == [True, False, False, False]
     assert parts[1].done.tolist() == [False, True]
+
+
+START_A_WORKER = """
+import multiprocessing, os, time
+from concurrent.futures import ProcessPoolExecutor
+from agents.benchmark.pool import _begin_process
+
+context = multiprocessing.get_context("spawn")
+with ProcessPoolExecutor(1, mp_context=context, initializer=_begin_process) as pool:
+    print(pool.submit(os.getpid).result(), flush=True)
+    pool.submit(time.sleep, 600.0).result()
+"""
+
+
+def test_no_process_outlives_a_killed_benchmark() -> None:
+    with subprocess.Popen([sys.executable, "-c", START_A_WORKER], stdout=subprocess.PIPE, text=True) as main:
+        assert main.stdout is not None
+        worker = int(main.stdout.readline())
+        main.kill()
+    deadline = time.monotonic() + 10.0
+    while _lives(worker):
+        assert time.monotonic() < deadline, "the worker goes on"
+        time.sleep(0.05)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    # A zombie that nobody has waited for yet is dead as well.
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_weeks_without_a_date_are_those_of_the_split(settings: BenchmarkSettings) -> None:
