@@ -43,7 +43,7 @@ from minesim.bridge.miner import (
     Write,
     WriteOutcomeUnknown,
 )
-from minesim.bridge.vnish_auth import Credentials, Gate, back_off_s, masked
+from minesim.bridge.vnish_auth import Credentials, Gate, back_off_s, masked, wrong_password_wait_s
 from minesim.bridge.vnish_endpoints import Endpoint
 from minesim.errors import ParamsError, explain
 
@@ -110,6 +110,7 @@ class VnishMiner:
         self._token: str | None = None
         self._unlocking = asyncio.Lock()
         self._unlock_gate = Gate()
+        self._wrong_passwords = 0
         self._gate = Gate()
         self._facts: payloads.Facts | None = None
         self._limits: tuple[Identity, ModelLimits] | None = None
@@ -399,26 +400,22 @@ class VnishMiner:
         if self._unlock_gate.closed(now_s):
             raise MinerRefused(self._unlock_gate.reason)
         answer = await self._send(endpoint, {"pw": password}, {})
-        if answer.status in (401, 403):
-            message = explain(
-                f"wrong password (status {answer.status})",
-                origin=self._origin(endpoint),
-                fix="It is not tried again, so as not to lock the miner: correct it and start the bridge anew.",
-            )
-            self._unlock_gate.close(math.inf, message)
-            raise MinerRefused(message)
-        if answer.status == 429:
+        if answer.status == 403:
+            self._wrong_passwords += 1
+            wait_s = wrong_password_wait_s(self._wrong_passwords, payloads.parse_lockout_s(answer.body))
+            what, fix = "wrong password", "Correct it and start the bridge anew."
+        elif answer.status == 429:
             wait_s = self._back_off_s(answer)
-            message = explain(
-                f"too many unlocks (status 429), none is tried for {wait_s:.0f} s",
-                origin=self._origin(endpoint),
-                fix="See whether another program uses a wrong password.",
-            )
-            self._unlock_gate.close(now_s + wait_s, message)
-            raise MinerRefused(message)
-        if not 200 <= answer.status < 300:
+            what, fix = "too many unlocks", "See whether another program uses a wrong password."
+        elif not 200 <= answer.status < 300:
             raise self._refusal(endpoint, answer)
-        return payloads.parse_token(answer.body, self._origin(endpoint))
+        else:
+            self._wrong_passwords = 0
+            return payloads.parse_token(answer.body, self._origin(endpoint))
+        what += f" (status {answer.status}): none is tried for {wait_s:.0f} s"
+        message = explain(what, origin=self._origin(endpoint), fix=fix)
+        self._unlock_gate.close(now_s + wait_s, message)
+        raise MinerRefused(message)
 
 
 @functools.cache

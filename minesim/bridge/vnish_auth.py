@@ -12,7 +12,9 @@ API_KEY_LENGTH = 32
 BACK_OFF_S = 60.0
 """Pause after "too many tries" where the miner does not say how long (assumed)."""
 BACK_OFF_MAX_S = 86_400.0
-"""Longest pause that a miner's answer can impose (assumed)."""
+"""Longest pause (assumed)."""
+WRONG_PASSWORD_S = 900.0
+"""Pause after a wrong password, doubled each time, so that a miner is neither locked nor lost for good (assumed)."""
 MASK = "***"
 
 
@@ -81,13 +83,23 @@ class Gate:
     reason: str = ""
 
     def close(self, until_s: float, reason: str) -> None:
-        """Do not ask before ``until_s``; infinity for never again."""
+        """Do not ask before ``until_s``."""
         self.closed_until_s = until_s
         self.reason = reason
 
     def closed(self, now_s: float) -> bool:
         """Whether it is closed at ``now_s``."""
         return now_s < self.closed_until_s
+
+
+def wrong_password_wait_s(count: int, told_s: float | None) -> float:
+    """How long not to unlock after so many wrong passwords in a row.
+
+    >>> [wrong_password_wait_s(count, None) for count in (1, 2, 3, 50)]
+    [900.0, 1800.0, 3600.0, 86400.0]
+    """
+    doubled_s = WRONG_PASSWORD_S * 2.0 ** min(count - 1, 20)
+    return min(max(doubled_s, told_s or 0.0), BACK_OFF_MAX_S)
 
 
 def back_off_s(told_s: float | None) -> float:

@@ -263,16 +263,33 @@ async def test_a_refused_api_key_is_not_tried_twice() -> None:
     assert miner.asked() == [("POST", "/api/v1/mining/stop")]
 
 
-async def test_a_wrong_password_is_asked_once_in_a_lifetime() -> None:
+async def test_a_wrong_password_is_tried_ever_more_rarely() -> None:
     miner, clock = FakeMiner(), ManualClock()
     client = miner.client(Credentials(password="wrong-password"), clock)
-    for _ in range(5):
+    tries = []
+    for _ in range(24 * 60):  # a day of polls, one a minute
         with pytest.raises(MinerRefused, match="wrong password"):
             await client.write(STOP)
-        clock.seconds += 86_400.0
-    assert miner.unlocks == 1
+        if miner.unlocks > len(tries):
+            tries.append(clock.seconds - 1_000.0)
+        clock.seconds += 60.0
+    assert tries == [900.0 * (2**n - 1) for n in range(7)]
     assert miner.writes() == []
     assert (await client.reading()).state is State.MINING  # telemetry is open to anybody
+
+
+async def test_a_miner_that_only_seemed_to_refuse_the_password_is_not_lost() -> None:
+    miner, clock = FakeMiner(), ManualClock()
+    client = miner.client(clock=clock)
+    miner.overrides["POST", "/unlock"] = always(403, json={"unlock_timeout": 5_000})
+    with pytest.raises(MinerRefused, match="5000 s"):
+        await client.write(STOP)
+    del miner.overrides["POST", "/unlock"]
+    clock.seconds += 4_999.0
+    with pytest.raises(MinerRefused, match="wrong password"):
+        await client.write(STOP)
+    clock.seconds += 1.0
+    await client.write(STOP)
 
 
 @pytest.mark.parametrize(
