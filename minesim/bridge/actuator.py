@@ -411,11 +411,9 @@ class Actuator(Planner):
             async with self._slots:
                 return await action(item)
 
-        ended = await asyncio.gather(*(one(item) for item in items), return_exceptions=True)
-        for end in ended:
-            if isinstance(end, BaseException):
-                raise end
-        return [end for end in ended if not isinstance(end, BaseException)]
+        tasks = [asyncio.ensure_future(one(item)) for item in items]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return [task.result() for task in tasks]
 
 
 async def _shows(port: MinerPort, write: Write) -> bool | None:

@@ -32,7 +32,8 @@ RESTART_WINDOW_S: Final = 3600.0
 """A halted miner that runs again is halted once more, since a power cut restarts it too; the second time within this is
 taken as somebody's wish (assumed)."""
 
-_WARMING_UP: Final = frozenset({State.INITIALIZING, State.STARTING, State.RESTARTING, State.AUTO_TUNING})
+WARMING_UP: Final = frozenset({State.INITIALIZING, State.STARTING, State.RESTARTING, State.AUTO_TUNING})
+"""States on the way to mining."""
 
 
 class Note(enum.StrEnum):
@@ -120,7 +121,7 @@ def plan(
         return Plan((SetPower(halt),), (), owned)
     if known.pending is not None:
         return Plan((), (Note.PENDING,), owned)
-    if reading.state in _WARMING_UP or reading.state is State.SHUTTING_DOWN:
+    if reading.state in WARMING_UP or reading.state is State.SHUTTING_DOWN:
         return Plan((), (Note.BUSY,), owned)
     preset = _preset_write(desired, configuration)
     if down:
@@ -255,7 +256,7 @@ def _power_satisfied(command: Power, reading: Reading) -> bool | None:
     if command in (Power.START, Power.RESUME):
         stands = halted(reading, Power.PAUSE if command is Power.RESUME else Power.STOP)
         return None if stands is None else not stands
-    if reading.state in _WARMING_UP:
+    if reading.state in WARMING_UP:
         return True
     if command is Power.REBOOT:
         return None

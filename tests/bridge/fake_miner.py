@@ -233,6 +233,7 @@ class FakeMiner:
         self.arrived.append((self.clock.now_s(), write))
         if fault is not Fault.IGNORED:
             self._due.append((self.clock.monotonic_s() + self.delay_s, write))
+            self._due.sort(key=lambda entry: entry[0])
             self._settle()
         self.after_write()
         if fault is Fault.LOST_AFTER:
