@@ -43,8 +43,9 @@ class FakeClock:
     def __init__(self, at_s: float = 1_800_000_000.0) -> None:
         self._wall_s = at_s
         self._steady_s = 0.0
-        self._waiters: list[tuple[float, int]] = []
+        self._waiters: list[tuple[float, int, asyncio.Future[None]]] = []
         self._count = itertools.count()
+        self._driver: asyncio.Task[None] | None = None
 
     def now_s(self) -> float:
         return self._wall_s
@@ -62,15 +63,23 @@ class FakeClock:
         self._wall_s += seconds
 
     async def sleep(self, seconds: float) -> None:
-        entry = (self._steady_s + seconds, next(self._count))
-        heapq.heappush(self._waiters, entry)
-        while True:
-            for _ in range(10):  # others go first
-                await asyncio.sleep(0)
-            if self._waiters[0] == entry:
-                break
-        heapq.heappop(self._waiters)
-        self.advance(max(entry[0] - self._steady_s, 0.0))
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiters, (self._steady_s + seconds, next(self._count), woken))
+        if self._driver is None or self._driver.done():
+            self._driver = asyncio.create_task(self._drive())
+        await woken
+
+    async def _drive(self) -> None:
+        """Wake the next waiter whenever nothing else wants to run."""
+        ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
+        while self._waiters:
+            await asyncio.sleep(0)
+            if ready:
+                continue
+            at_s, _, woken = heapq.heappop(self._waiters)
+            if not woken.done():
+                self.advance(max(at_s - self._steady_s, 0.0))
+                woken.set_result(None)
 
 
 class Fault(enum.Enum):
