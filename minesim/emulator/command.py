@@ -1,0 +1,107 @@
+"""``minesim emulate``: a fleet of emulated miners on sockets, for rehearsals and for fleet tools."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from minesim.errors import MissingExtraError, ParamsError, explain
+
+if TYPE_CHECKING:
+    from minesim.emulator.emulator import Emulator
+    from minesim.emulator.serve import Address
+
+DEFAULT_MODEL = "Antminer S19j Pro (104T)"
+
+
+def fleet_of(models: list[str], miners: int) -> list[str]:
+    """Models of a fleet from ``MODEL`` and ``MODEL:N``.
+
+    Args:
+        models: a model without a number takes the miners that are left, shared alike with others without a number.
+        miners: how many in all.
+
+    Raises:
+        ParamsError: the numbers do not add up.
+
+    >>> fleet_of(["S21:1", "S19 XP"], 3)
+    ['S21', 'S19 XP', 'S19 XP']
+    """
+    if miners < 1:
+        raise ParamsError(explain(f"{miners} miners", allowed="1 or more", origin="--miners"))
+    counts: list[tuple[str, int | None]] = []
+    for text in models or [DEFAULT_MODEL]:
+        name, colon, number = text.rpartition(":")
+        if colon and not (number.isdecimal() and int(number) > 0):
+            raise ParamsError(explain(f"{text!r} as a model", allowed="MODEL or MODEL:N with N of 1 or more"))
+        counts.append((name, int(number)) if colon else (text, None))
+    left = miners - sum(count or 0 for _, count in counts)
+    open_ended = [name for name, count in counts if count is None]
+    if left < len(open_ended) or (left > 0 and not open_ended):
+        raise ParamsError(
+            explain(
+                f"{miners} miners, but the models name {miners - left}",
+                origin="--model",
+                fix="Let the numbers add up to --miners, or leave one model without a number.",
+            )
+        )
+    shares = {name: left // len(open_ended) + (k < left % len(open_ended)) for k, name in enumerate(open_ended)}
+    return [name for name, count in counts for _ in range(shares[name] if count is None else count)]
+
+
+def emulate(
+    miners: Annotated[int | None, typer.Option(help="how many; default: as many as the models name, or 1")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="catalog model, MODEL or MODEL:N; may be given several times")
+    ] = None,
+    firmware: Annotated[str, typer.Option(help="1.2.6 or 1.3.4")] = "1.3.4",
+    host: Annotated[str, typer.Option(help="IPv4 address to listen on; the first one with port 80")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="first HTTP port; 80 gives each miner an address of its own")] = 8800,
+    rpc_port: Annotated[int, typer.Option(help="first port of the TCP interface")] = 4028,
+    speed: Annotated[float, typer.Option(help="emulated seconds a second")] = 1.0,
+    step: Annotated[float, typer.Option(help="control step of the twin, s")] = 10.0,
+    temp: Annotated[float, typer.Option(help="outdoor air, degC")] = 20.0,
+    seed: Annotated[int, typer.Option(help="of silicon, sensors, noise and names")] = 0,
+    password: Annotated[str, typer.Option(help="of the web interfaces")] = "admin",
+) -> None:
+    """Serve emulated miners behind the VNish HTTP interface and port 4028 until interrupted.
+
+    Ports count up from --port and --rpc-port; with --port 80 addresses count up instead, 4028 beside each.
+    """
+    from minesim.emulator.emulator import Emulator
+    from minesim.emulator.serve import addresses
+    from minesim.emulator.weather import Weather
+
+    if not speed > 0.0:
+        raise ParamsError(explain(f"speed is {speed}", allowed="above 0", origin="--speed"))
+    given = [text.rpartition(":")[2] for text in model or [] if ":" in text]
+    named = sum(int(number) for number in given if number.isdecimal())
+    models = fleet_of(model or [], miners if miners is not None else max(named, len(model or []), 1))
+    where = addresses(len(models), host, port, rpc_port)
+    emulator = Emulator(
+        models, firmware=firmware, seed=seed, step_s=step, weather=Weather.constant(temp), password=password
+    )
+    try:
+        asyncio.run(_run(emulator, where, speed))
+    except KeyboardInterrupt:
+        typer.echo(f"stopped after {emulator.elapsed_s:.0f} emulated seconds")
+    except ImportError as error:
+        raise MissingExtraError(
+            explain(f"{error.name} is not installed", fix="Install it with: pip install 'minesim[emulator]'")
+        ) from error
+
+
+async def _run(emulator: Emulator, where: tuple[Address, ...], speed: float) -> None:
+    from minesim.emulator.serve import serving
+
+    async with serving(emulator, where, speed) as service:
+        first, last = service.addresses[0], service.addresses[-1]
+        many = f" to http://{last.host}:{last.http_port}" if last != first else ""
+        also = f" to {last.host}:{last.rpc_port}" if last != first else ""
+        typer.echo(
+            f"ready: {len(where)} miners, VNish {emulator.firmware}, at http://{first.host}:{first.http_port}{many}, "
+            f"TCP {first.host}:{first.rpc_port}{also}, {speed:g} times real time"
+        )
+        await service.ended
