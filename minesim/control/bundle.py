@@ -62,28 +62,54 @@ class Bundle:
             ParamsError: a rule or parameter that is not known here.
             MissingExtraError: a learned policy without onnxruntime.
         """
-        manifest, chosen = self.manifest, self.manifest.policy
-        observation = schema(len(fleet.models))
-
-        def rule(named: RulePolicy) -> Policy:
-            return rules(named.rule, named.params, observation, fleet, manifest.offers_reserve)
-
-        if isinstance(chosen, RulePolicy):
-            return rule(chosen)
-        if len(fleet.models) != len(manifest.cohorts):
-            raise BundleError(
-                explain(f"a policy for {len(fleet.models)} cohorts", allowed=f"{len(manifest.cohorts)} (bundle)")
-            )
-        return OnnxPolicy(
-            manifest.agent,
-            self.files[chosen.file],
-            n_obs=observation.size,
-            n_act=manifest.action_size,
-            numbers=chosen.numbers,
-            hold_steps=chosen.hold_steps,
-            base=None if chosen.base is None else rule(chosen.base),
-            base_scale=chosen.base_scale,
+        manifest = self.manifest
+        return make_policy(
+            manifest.agent, manifest.policy, self.files, len(manifest.cohorts), fleet, manifest.offers_reserve, rules
         )
+
+
+def make_policy(
+    agent: str,
+    chosen: RulePolicy | NetworkPolicy,
+    files: Mapping[str, bytes],
+    cohorts: int,
+    fleet: FleetCurves,
+    offers_reserve: bool,
+    rules: RuleFactory,
+) -> Policy:
+    """The policy of a bundle, or of what is to become one.
+
+    Args:
+        agent: its name.
+        chosen: what acts.
+        files: name -> content.
+        cohorts: number of cohorts that it was made for.
+        fleet: public curves of the M cohorts that it shall command.
+        offers_reserve: whether the action has one number more.
+        rules: makes rules by name.
+
+    Raises:
+        BundleError, ParamsError, MissingExtraError: as :meth:`Bundle.policy`.
+    """
+    observation = schema(len(fleet.models))
+
+    def rule(named: RulePolicy) -> Policy:
+        return rules(named.rule, named.params, observation, fleet, offers_reserve)
+
+    if isinstance(chosen, RulePolicy):
+        return rule(chosen)
+    if len(fleet.models) != cohorts:
+        raise BundleError(explain(f"a policy for {len(fleet.models)} cohorts", allowed=f"{cohorts} (bundle)"))
+    return OnnxPolicy(
+        agent,
+        files[chosen.file],
+        n_obs=observation.size,
+        n_act=cohorts + int(offers_reserve),
+        numbers=chosen.numbers,
+        hold_steps=chosen.hold_steps,
+        base=None if chosen.base is None else rule(chosen.base),
+        base_scale=chosen.base_scale,
+    )
 
 
 def read_bundle(folder: Path, trusted_keys: TrustedKeys, now_s: float) -> Bundle:

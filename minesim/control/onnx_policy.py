@@ -59,6 +59,11 @@ class OnnxPolicy:
         self._held = np.zeros((0, numbers), np.float32)
         self._age = np.zeros(0, np.int64)
 
+    @property
+    def held(self) -> Array:
+        """Numbers that are held now, (B, k)."""
+        return self._held
+
     def act(self, observation: Array) -> Array:
         """Actions (..., n_act) in [-1, 1], float32, for observations (..., n_obs).
 
