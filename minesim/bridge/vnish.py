@@ -39,6 +39,7 @@ from minesim.bridge.miner import (
     SetPower,
     SetPreset,
     SetThrottle,
+    State,
     SwitchPool,
     Write,
     WriteOutcomeUnknown,
@@ -54,7 +55,8 @@ CONNECT_TIMEOUT_S = 3.0
 ANSWER_MAX_BYTES = 4 * 2**20
 """Longest answer that is read (assumed; the longest real one, the interface description, has 120 kB)."""
 SENSOR_CHECK_S = 600.0
-"""How often the per-chip answer is asked for sensor faults (assumed; it is ten times the size of a summary)."""
+"""How often the per-chip answer is asked for sensor faults, and the status for a restart that a person's settings wait
+for (assumed; the former is ten times the size of a summary)."""
 
 _ADDRESS = re.compile(
     r"(?:\[[0-9a-f:.]+\]|[0-9a-z](?:[0-9a-z.-]*[0-9a-z])?)(?::(?P<port>[0-9]{1,5}))?", re.ASCII | re.IGNORECASE
@@ -116,6 +118,7 @@ class VnishMiner:
         self._limits: tuple[Identity, ModelLimits] | None = None
         self._failed_sensors: frozenset[int] = frozenset()
         self._sensors_due_s = -math.inf
+        self._status_due = True
 
     def __repr__(self) -> str:
         return f"VnishMiner({self._address!r})"
@@ -175,22 +178,31 @@ class VnishMiner:
         return payloads.has_throttle(version, paths)
 
     async def reading(self) -> Reading:
-        """Read present telemetry: summary, running preset and status, now and then the boards' sensors."""
+        """Read present telemetry: summary and running preset, and what seldom changes now and then.
+
+        ``/status`` is asked after a write, as long as a restart is waited for, and every ten minutes.
+        """
         facts = await self._known_facts()
         summary = await self._ask(Endpoint.SUMMARY)
         at_s = self._clock.now_s()
         perf_summary = await self._ask(Endpoint.PERF_SUMMARY)
-        status = await self._ask(Endpoint.STATUS)
         await self._check_sensors(facts.identity.firmware_version)
-        return payloads.parse_reading(
+        parse = functools.partial(
+            payloads.parse_reading,
             summary=summary,
             perf_summary=perf_summary,
-            status=status,
             ths_per_unit=facts.ths_per_unit,
             failed_sensors=self._failed_sensors,
             at_s=at_s,
             origin=self._address,
         )
+        if not self._status_due:
+            reading = parse(status=None)
+            if reading.state is not State.UNKNOWN:
+                return reading
+        reading = parse(status=await self._ask(Endpoint.STATUS))
+        self._status_due = reading.restart_required
+        return reading
 
     async def presets(self) -> tuple[Preset, ...]:
         """Read presets by rising power, without the manual mode."""
@@ -232,6 +244,7 @@ class VnishMiner:
             self._failed_sensors = frozenset()  # it does not tell
         else:
             self._failed_sensors = payloads.parse_failed_sensors(body, self._origin(endpoint))
+        self._status_due = True
         # Miners are spread over the period by their address, so that no lap of the poller carries all of them.
         spread = 0.5 + zlib.crc32(self._address.encode()) / 2**32
         self._sensors_due_s = now_s + SENSOR_CHECK_S * (spread if self._sensors_due_s == -math.inf else 1.0)
@@ -256,6 +269,8 @@ class VnishMiner:
             if pair is None:
                 raise
             raise MinerRefused(f"{error} {pair}") from None
+        finally:
+            self._status_due = True
 
     async def _wire_write(self, write: Write) -> writes.WireWrite:
         match write:
@@ -315,7 +330,9 @@ class VnishMiner:
             ) from None
         except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
             self._forget()
-            what = f"no complete answer within {self._timeout_s:g} s ({type(error).__name__})"
+            late = isinstance(error, TimeoutError | httpx.TimeoutException)
+            what = f"no answer within {self._timeout_s:g} s" if late else "the connection broke before the answer ended"
+            what += f" ({type(error).__name__})"
             if endpoint.changes:
                 raise WriteOutcomeUnknown(
                     explain(what, origin=origin, fix="Read back whether the write took effect.")

@@ -396,7 +396,7 @@ def parse_reading(
     *,
     summary: bytes,
     perf_summary: bytes,
-    status: bytes,
+    status: bytes | None,
     ths_per_unit: float | None,
     failed_sensors: Collection[int],
     at_s: float,
@@ -408,7 +408,8 @@ def parse_reading(
     -60 to 125 degC at any time, is a failed sensor. The miner's temperature is the hottest of all that is told.
 
     Args:
-        summary, perf_summary, status: answers of the endpoints of these names.
+        summary, perf_summary, status: answers of the endpoints of these names; None if ``/status`` was not asked, then
+            no restart is waited for, and the state is unknown while the mining process is down.
         ths_per_unit: see :class:`Facts`.
         failed_sensors: see :func:`parse_failed_sensors`.
         at_s: when the summary came, s since 1970 UTC.
@@ -418,7 +419,7 @@ def parse_reading(
         MinerAnswerInvalid: not the promised form.
     """
     miner = _parse(_SUMMARY, summary, f"{origin} /summary").miner
-    pane = _parse(_STATUS, status, f"{origin} /status")
+    pane = _StatusPane(miner_state="unknown") if status is None else _parse(_STATUS, status, f"{origin} /status")
     current = _parse(_PERF_SUMMARY, perf_summary, f"{origin} /perf-summary").current_preset
     preset = None if current is None or current.name == MANUAL_PRESET else current.name
     waits = bool(pane.restart_required)

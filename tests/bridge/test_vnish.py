@@ -172,6 +172,35 @@ async def test_sensors_are_checked_now_and_then_only() -> None:
     assert miner.asked().count(("GET", "/api/v1/chains")) == 2
 
 
+async def test_the_status_is_asked_when_it_may_have_changed() -> None:
+    miner, clock = FakeMiner(), ManualClock()
+    client = miner.client(clock=clock)
+
+    async def asked() -> tuple[int, bool]:
+        before = miner.asked().count(("GET", "/api/v1/status"))
+        waits = (await client.reading()).restart_required
+        return miner.asked().count(("GET", "/api/v1/status")) - before, waits
+
+    assert [await asked() for _ in range(3)] == [(1, False), (0, False), (0, False)]
+    await client.write(SetPreset("1500"))
+    miner.status["restart_required"] = True
+    assert [await asked() for _ in range(2)] == [(1, True), (1, True)]
+    miner.status["restart_required"] = False  # somebody restarted it
+    assert [await asked() for _ in range(2)] == [(1, False), (0, False)]
+    miner.status["restart_required"] = True  # somebody else wrote
+    clock.seconds += 1.5 * SENSOR_CHECK_S
+    assert await asked() == (1, True)
+
+
+async def test_a_miner_whose_process_is_down_is_known_by_its_status() -> None:
+    miner = FakeMiner()
+    client = miner.client()
+    await client.reading()
+    miner.summary = {"miner": None}
+    miner.status["miner_state"] = "restarting"
+    assert (await client.reading()).state is State.RESTARTING
+
+
 async def test_a_firmware_without_board_answers_still_reads() -> None:
     miner = FakeMiner()
     miner.overrides["GET", "/boards"] = always(404)
