@@ -42,7 +42,7 @@ class Identity:
         serial: serial number, or ``""``.
         mac: hardware address, lower case with colons, or ``""``.
         firmware_version: e.g. ``(1, 3, 4)``.
-        algorithm: ``sha256d`` or ``scrypt``.
+        algorithm: ``sha256d`` or ``scrypt``; ``unknown`` where the firmware does not tell.
     """
 
     model: str
@@ -153,7 +153,15 @@ class BoardReading:
 
 @dataclass(frozen=True)
 class PoolReading:
-    """One user pool (the developer-fee entries are left out)."""
+    """One user pool (the developer-fee entries are left out).
+
+    Attributes:
+        number: by which it is chosen.
+        url, user: as configured.
+        status: as the firmware spells it. VNish: ``active`` is the pool that is mined for, ``working`` a spare that
+            would answer (three live units of 1.2.0), else offline, disabled, rejecting, unknown.
+        accepted, rejected: shares.
+    """
 
     number: int
     url: str
@@ -161,6 +169,11 @@ class PoolReading:
     status: str
     accepted: int
     rejected: int
+
+    @property
+    def in_use(self) -> bool:
+        """Whether it is the pool that is mined for."""
+        return self.status == "active"
 
 
 @dataclass(frozen=True)

@@ -263,7 +263,7 @@ class VnishMiner:
             wire = await self._wire_write(write)
             await self._ask(wire.endpoint, wire.body)
         except MinerAnswerInvalid as error:  # of a read or an unlock before it; a write's own answer is not parsed
-            raise MinerRefused(f"{type(write).__name__} was not sent: {error}") from error
+            raise MinerRefused(f"{type(write).__name__} was not carried out: {error}") from error
         except MinerRefused as error:
             pair = _PAIR.get(write.command) if isinstance(write, SetPower) else None
             if pair is None:

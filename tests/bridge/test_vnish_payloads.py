@@ -112,7 +112,7 @@ def test_live_s19j_pro_contradicts_itself_by_thirty_percent() -> None:
     assert reading.fan_duty == 1.0
     assert reading.fans_rpm == (5820.0, 5880.0, 5850.0, 5790.0)
     assert [board.volt_v for board in reading.boards] == [13.6] * 3
-    assert [pool.number for pool in reading.pools] == [0, 1]
+    assert [(pool.number, pool.in_use) for pool in reading.pools] == [(0, True), (1, False)]
     assert reading.throttle is None
     assert len(reading.inconsistent) == 1
     assert "77.83 TH/s" in reading.inconsistent[0]
