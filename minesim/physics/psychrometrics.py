@@ -1,9 +1,20 @@
-"""Moist air: density, wet bulb, and what an evaporative pad makes of them."""
+"""Moist air: density, humidity, wet bulb, dew point, and what an evaporative pad makes of them.
+
+Humidity ratios are kg of water per kg of dry air. Saturation is over liquid water, also below freezing.
+"""
 
 from __future__ import annotations
 
+from typing import Final
+
 from minesim.arrays import Array, Namespace
-from minesim.units import KELVIN_OFFSET_C, R_DRY_AIR_J_PER_KG_K
+from minesim.units import KELVIN_OFFSET_C, PRESSURE_SEA_LEVEL_PA, R_DRY_AIR_J_PER_KG_K
+
+MASS_RATIO_WATER_AIR: Final = 0.621945
+"""Molar mass of water over that of dry air."""
+MAGNUS_SLOPE: Final = 17.625
+MAGNUS_OFFSET_C: Final = 243.04
+NEWTON_STEPS: Final = 6
 
 
 def density_air_kg_per_m3(temp_c: Array, pressure_pa: Array) -> Array:
@@ -75,8 +86,13 @@ def pad_effectiveness(depth_m: float, face_velocity_ms: float) -> float:
     >>> round(pad_effectiveness(0.15, 1.5), 2)
     0.75
     """
+    return float(min(max(pad_fit(depth_m, face_velocity_ms), 0.0), 1.0))
+
+
+def pad_fit(depth_m: float, face_velocity_ms: Array) -> Array:
+    """The polynomial of :func:`pad_effectiveness`, elementwise and without limits."""
     d, v = depth_m, face_velocity_ms
-    effectiveness = (
+    return (
         0.792714
         + 0.958569 * d
         - 0.25193 * v
@@ -89,7 +105,6 @@ def pad_effectiveness(depth_m: float, face_velocity_ms: float) -> float:
         + 0.0327622 * v**3 * d**2
         - 0.145384 * d**3 * v**2
     )
-    return min(max(effectiveness, 0.0), 1.0)
 
 
 def temp_pad_outlet_c(temp_c: Array, wetbulb_c: Array, effectiveness: Array, duty: Array) -> Array:
@@ -105,3 +120,113 @@ def temp_pad_outlet_c(temp_c: Array, wetbulb_c: Array, effectiveness: Array, dut
         Temperature, degC.
     """
     return temp_c - duty * effectiveness * (temp_c - wetbulb_c)
+
+
+def pressure_at_altitude_pa(altitude_m: float) -> float:
+    """Pressure of the standard atmosphere.
+
+    Args:
+        altitude_m: above sea level, m; up to 11 km.
+
+    References:
+        ICAO standard atmosphere; ASHRAE Fundamentals, ch. 1, equation 3.
+
+    >>> round(pressure_at_altitude_pa(1650.0))
+    83011
+    """
+    return float(PRESSURE_SEA_LEVEL_PA * (1.0 - 2.25577e-5 * altitude_m) ** 5.2559)
+
+
+def pressure_saturation_pa(temp_c: Array, *, xp: Namespace) -> Array:
+    """Saturation pressure of water vapour by the Magnus form.
+
+    Within 0.4 % from -40 to 50 C; beyond, inputs are held to -60 and 95 C.
+
+    Args:
+        temp_c: temperature, degC.
+        xp: namespace of the arrays.
+
+    References:
+        O. Alduchov, R. Eskridge, J. Appl. Meteor. 35 (1996) 601, equation 21.
+
+    >>> from minesim.arrays import NUMPY
+    >>> round(float(pressure_saturation_pa(20.0, xp=NUMPY)))
+    2333
+    """
+    t = xp.clip(temp_c, -60.0, 95.0)
+    return 610.94 * xp.exp(MAGNUS_SLOPE * t / (t + MAGNUS_OFFSET_C))
+
+
+def humidity_ratio(temp_c: Array, rel_humidity_pct: Array, pressure_pa: Array, *, xp: Namespace) -> Array:
+    """Water per dry air, kg/kg.
+
+    Args:
+        temp_c: dry bulb, degC.
+        rel_humidity_pct: relative humidity, %.
+        pressure_pa: barometric pressure, Pa.
+        xp: namespace of the arrays.
+
+    >>> from minesim.arrays import NUMPY
+    >>> round(float(humidity_ratio(35.0, 40.0, 101325.0, xp=NUMPY)), 4)
+    0.0141
+    """
+    vapour_pa = 0.01 * rel_humidity_pct * pressure_saturation_pa(temp_c, xp=xp)
+    return MASS_RATIO_WATER_AIR * vapour_pa / (pressure_pa - vapour_pa)
+
+
+def pressure_vapour_pa(ratio: Array, pressure_pa: Array) -> Array:
+    """Vapour pressure at a humidity ratio, Pa."""
+    return pressure_pa * ratio / (MASS_RATIO_WATER_AIR + ratio)
+
+
+def relative_humidity_pct(temp_c: Array, ratio: Array, pressure_pa: Array, *, xp: Namespace) -> Array:
+    """Relative humidity at a humidity ratio, %; above 100 where water would fall out."""
+    return 100.0 * pressure_vapour_pa(ratio, pressure_pa) / pressure_saturation_pa(temp_c, xp=xp)
+
+
+def temp_dewpoint_c(ratio: Array, pressure_pa: Array, *, xp: Namespace) -> Array:
+    """Temperature at which water starts to fall out, degC.
+
+    Args:
+        ratio: humidity ratio, kg/kg; held to 1e-6 or more.
+        pressure_pa: barometric pressure, Pa.
+        xp: namespace of the arrays.
+
+    >>> from minesim.arrays import NUMPY
+    >>> round(float(temp_dewpoint_c(0.0141, 101325.0, xp=NUMPY)), 1)
+    19.4
+    """
+    log_ratio = xp.log(pressure_vapour_pa(xp.maximum(ratio, 1e-6), pressure_pa) / 610.94)
+    return MAGNUS_OFFSET_C * log_ratio / (MAGNUS_SLOPE - log_ratio)
+
+
+def temp_wetbulb_at_c(temp_c: Array, ratio: Array, pressure_pa: Array, *, xp: Namespace) -> Array:
+    """Wet bulb at any pressure from the psychrometric equation, by Newton steps from the dry bulb.
+
+    The equation is increasing and convex, so the steps come down to the root from above; six leave less than 0.001 K
+    from -20 to 50 C. At sea level :func:`temp_wetbulb_c` is cheaper.
+
+    Args:
+        temp_c: dry bulb, degC.
+        ratio: humidity ratio, kg/kg.
+        pressure_pa: barometric pressure, Pa.
+        xp: namespace of the arrays.
+
+    References:
+        ASHRAE Fundamentals, ch. 1, equation 33 (above freezing).
+
+    >>> from minesim.arrays import NUMPY
+    >>> round(float(temp_wetbulb_at_c(30.0, humidity_ratio(30.0, 50.0, 101325.0, xp=NUMPY), 101325.0, xp=NUMPY)), 1)
+    22.0
+    """
+    wet_c = temp_c
+    for _ in range(NEWTON_STEPS):
+        saturated_pa = pressure_saturation_pa(wet_c, xp=xp)
+        dry_pa = pressure_pa - saturated_pa
+        saturated = MASS_RATIO_WATER_AIR * saturated_pa / dry_pa
+        growth = MAGNUS_SLOPE * MAGNUS_OFFSET_C / ((wet_c + MAGNUS_OFFSET_C) * (wet_c + MAGNUS_OFFSET_C))
+        slope = saturated * growth * pressure_pa / dry_pa
+        latent = 2501.0 - 2.326 * wet_c
+        error = latent * saturated - 1.006 * (temp_c - wet_c) - ratio * (2501.0 + 1.86 * temp_c - 4.186 * wet_c)
+        wet_c = wet_c - error / (latent * slope - 2.326 * saturated + 1.006 + 4.186 * ratio)
+    return xp.minimum(wet_c, temp_c)
