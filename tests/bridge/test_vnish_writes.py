@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -374,3 +375,9 @@ def _leaves(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return [leaf for child in value.values() for leaf in _leaves(child)]
     return [value]
+
+
+def test_the_page_lists_every_request() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "vnish.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `((?:GET|POST) \S+)` \| (yes)? ?\|", page, re.MULTILINE)
+    assert {request: bool(needs) for request, needs in rows} == {str(e): e.needs_auth for e in Endpoint}
