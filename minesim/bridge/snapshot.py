@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from minesim.bridge import documents
 from minesim.errors import DataFileError, explain
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 
 @dataclass(frozen=True)
@@ -135,13 +131,6 @@ class Snapshot:
         return sum(miner.hashrate_ths or 0.0 for miner in self.miners)
 
 
-@cache
-def _adapter() -> TypeAdapter[Snapshot]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Snapshot)
-
-
 def write_snapshot(snapshot: Snapshot, path: Path) -> None:
     """Publish a snapshot as JSON; a reader sees the old or the new one, never half of it.
 
@@ -150,7 +139,7 @@ def write_snapshot(snapshot: Snapshot, path: Path) -> None:
     """
     beside = path.with_name(path.name + ".new")
     try:
-        beside.write_bytes(_adapter().dump_json(snapshot))
+        beside.write_bytes(documents.to_json(snapshot).encode())
         os.replace(beside, path)
     except OSError as error:
         raise DataFileError(
@@ -164,10 +153,8 @@ def read_snapshot(path: Path) -> Snapshot:
     Raises:
         DataFileError: there is none, or it is not a snapshot.
     """
-    from pydantic import ValidationError
-
     try:
-        return _adapter().validate_json(path.read_bytes())
+        text = path.read_bytes()
     except OSError as error:
         raise DataFileError(
             explain(
@@ -176,9 +163,4 @@ def read_snapshot(path: Path) -> Snapshot:
                 fix="Start the bridge, or name the folder of its state.",
             )
         ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise DataFileError(
-            explain(f"not a snapshot: {where}: {first['msg']}", origin=str(path), fix="Start bridge and viewer alike.")
-        ) from error
+    return documents.from_json(Snapshot, text, origin=str(path), fix="Use bridge and viewer of the same version.")
