@@ -404,7 +404,7 @@ def parse_reading(
 ) -> Reading:
     """Compose a reading.
 
-    Temperatures: a zero of a miner that does not mine stays a number; a zero while mining, or one outside
+    Temperatures: a zero of a miner that does not hash stays a number; a zero while mining or tuning, or one outside
     -60 to 125 degC at any time, is a failed sensor. The miner's temperature is the hottest of all that is told.
 
     Args:
@@ -437,16 +437,16 @@ def parse_reading(
             restart_required=waits,
         )
     state = _state(miner.miner_status.miner_state)
-    mining = state is State.MINING
+    hashing = state in (State.MINING, State.AUTO_TUNING)
     boards = tuple(
-        _board(b, ths_per_unit, mining=mining, sensors_failed=b.id in failed_sensors) for b in miner.chains or ()
+        _board(b, ths_per_unit, hashing=hashing, sensors_failed=b.id in failed_sensors) for b in miner.chains or ()
     )
     blind = bool(boards) and all(b.number in failed_sensors for b in boards)
-    chip_c = None if blind else _temperature(miner.chip_temp, mining)
-    board_c = None if blind else _temperature(miner.pcb_temp, mining)
+    chip_c = None if blind else _temperature(miner.chip_temp, hashing)
+    board_c = None if blind else _temperature(miner.pcb_temp, hashing)
     hashrate = _hashrate(miner.hr_realtime, ths_per_unit)
     power = _not_negative(miner.power_consumption)
-    if power == 0.0 and mining and hashrate:
+    if power == 0.0 and hashing and hashrate:
         power = None  # nothing hashes without power
     cooling = miner.cooling or _Cooling()
     return Reading(
@@ -467,7 +467,7 @@ def parse_reading(
             if p.pool_type == "UserPool"
         ),
         restart_required=waits,
-        inconsistent=_contradictions(hashrate, power, chip_c, boards) if mining else (),
+        inconsistent=_contradictions(hashrate, power, chip_c, boards) if state is State.MINING else (),
     )
 
 
@@ -491,24 +491,24 @@ def _throttle(percent: float | None) -> float | None:
     return _share(percent) if percent else None
 
 
-def _temperature(told: _Range | None, mining: bool) -> float | None:
+def _temperature(told: _Range | None, hashing: bool) -> float | None:
     if told is None or told.max is None or not TEMP_MIN_C <= told.max <= TEMP_MAX_C:
         return None
-    return None if mining and told.max <= 0.0 else told.max
+    return None if hashing and told.max <= 0.0 else told.max
 
 
 def _hottest(values: Iterable[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
-def _board(board: _Board, ths_per_unit: float | None, *, mining: bool, sensors_failed: bool) -> BoardReading:
+def _board(board: _Board, ths_per_unit: float | None, *, hashing: bool, sensors_failed: bool) -> BoardReading:
     return BoardReading(
         number=board.id,
         state=board.status.state,
         hashrate_ths=_hashrate(board.hashrate_rt, ths_per_unit),
         power_w=_not_negative(board.power_consumption),
-        temp_chip_c=None if sensors_failed else _temperature(board.chip_temp, mining),
-        temp_board_c=None if sensors_failed else _temperature(board.pcb_temp, mining),
+        temp_chip_c=None if sensors_failed else _temperature(board.chip_temp, hashing),
+        temp_board_c=None if sensors_failed else _temperature(board.pcb_temp, hashing),
         volt_v=board.voltage / 1000.0 if board.voltage is not None else None,
         freq_mhz=board.frequency,
     )

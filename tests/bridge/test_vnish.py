@@ -480,6 +480,30 @@ async def test_against_a_real_socket_that_closes_after_the_request() -> None:
             await client.write(STOP)
 
 
+async def test_a_connection_that_the_miner_closed_meanwhile_is_replaced() -> None:
+    connections = 0
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        body = json.dumps(INFO_S19_126).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(once, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    async with VnishMiner(f"{host}:{port}", Credentials(api_key=API_KEY), ManualClock()) as client:
+        for _ in range(3):
+            await client.identity()
+            await asyncio.sleep(0.01)
+        await client.write(STOP)
+    assert connections == 4
+    server.close()
+    await server.wait_closed()
+
+
 # ---------------------------------------------------------------------- secrets and addresses
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minesim.bridge import vnish_payloads as payloads
@@ -189,23 +189,23 @@ def test_configuration() -> None:
     ],
 )
 def test_fan_modes_in_both_spellings(mode: dict[str, Any], expected: tuple[FanMode, float | None]) -> None:
-    settings = copy.deepcopy(SETTINGS)
-    settings["miner"]["cooling"]["mode"] = mode
-    configuration = payloads.parse_configuration(encode(settings), HERE)
+    tree = copy.deepcopy(SETTINGS)
+    tree["miner"]["cooling"]["mode"] = mode
+    configuration = payloads.parse_configuration(encode(tree), HERE)
     assert (configuration.fan_mode, configuration.fan_setting) == expected
 
 
 def test_manual_mode_is_no_preset() -> None:
-    settings = copy.deepcopy(SETTINGS)
-    settings["miner"]["overclock"]["preset"] = "disabled"
-    assert payloads.parse_configuration(encode(settings), HERE).preset is None
+    tree = copy.deepcopy(SETTINGS)
+    tree["miner"]["overclock"]["preset"] = "disabled"
+    assert payloads.parse_configuration(encode(tree), HERE).preset is None
 
 
 def test_fields_keep_null_and_leave_out_what_is_absent() -> None:
-    settings = copy.deepcopy(SETTINGS)
-    settings["miner"]["overclock"]["preset_switcher"]["top_preset"] = None
+    tree = copy.deepcopy(SETTINGS)
+    tree["miner"]["overclock"]["preset_switcher"]["top_preset"] = None
     paths = ("miner.overclock.preset", "miner.overclock.preset_switcher.top_preset", "miner.overclock.preset.x", "a.b")
-    assert payloads.parse_fields(encode(settings), paths, HERE) == {
+    assert payloads.parse_fields(encode(tree), paths, HERE) == {
         "miner.overclock.preset": "2300",
         "miner.overclock.preset_switcher.top_preset": None,
     }
@@ -214,9 +214,11 @@ def test_fields_keep_null_and_leave_out_what_is_absent() -> None:
 # ---------------------------------------------------------------------- sensors
 
 
+@pytest.mark.parametrize("state", ["mining", "auto-tuning"])
 @pytest.mark.parametrize("chip_c", [0, -1, 126, 255, -200])
-def test_impossible_temperature_while_mining_is_a_failed_sensor(chip_c: int) -> None:
+def test_impossible_temperature_while_hashing_is_a_failed_sensor(chip_c: int, state: str) -> None:
     summary = mining(chip_temp={"min": 0, "max": chip_c})
+    summary["miner"]["miner_status"]["miner_state"] = state
     for board in summary["miner"]["chains"]:
         board["chip_temp"]["max"] = chip_c
     reading = read(summary)
@@ -325,6 +327,7 @@ def damaged(draw: st.DrawFn, whole: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", PARSERS)
+@settings(deadline=None)
 @given(data=st.data())
 def test_damaged_answers_are_read_or_refused_but_never_crash(name: str, data: st.DataObject) -> None:
     parse, whole = PARSERS[name]
@@ -334,6 +337,7 @@ def test_damaged_answers_are_read_or_refused_but_never_crash(name: str, data: st
 
 
 @pytest.mark.parametrize("name", PARSERS)
+@settings(deadline=None)
 @given(body=st.binary(max_size=60))
 def test_any_bytes_are_refused_but_never_crash(name: str, body: bytes) -> None:
     with pytest.raises(MinerAnswerInvalid):
@@ -357,10 +361,10 @@ def test_huge_numbers_are_refused() -> None:
 
 
 def test_error_never_quotes_the_settings() -> None:
-    settings = copy.deepcopy(SETTINGS)
-    settings["miner"]["cooling"] = {"mode": {"name": ["pool-secret-123"]}}
+    tree = copy.deepcopy(SETTINGS)
+    tree["miner"]["cooling"] = {"mode": {"name": ["pool-secret-123"]}}
     with pytest.raises(MinerAnswerInvalid) as caught:
-        payloads.parse_configuration(encode(settings), HERE)
+        payloads.parse_configuration(encode(tree), HERE)
     assert "miner.cooling.mode.name" in str(caught.value)
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None

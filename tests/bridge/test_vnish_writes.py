@@ -341,6 +341,7 @@ def test_restores_that_are_refused(values: tuple[tuple[str, object], ...]) -> No
         writes.fields_write(SetFields(values), LIMITS, PRESET_LIST, HERE)
 
 
+@settings(deadline=None)
 @given(write=any_write)
 def test_what_a_write_touches_is_what_its_body_holds(write: Write) -> None:
     def build(limits: ModelLimits) -> writes.WireWrite | None:
