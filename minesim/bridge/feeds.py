@@ -179,6 +179,8 @@ class FeedBook:
         self._rules = dict(BY_NAME) | dict(rules or {})
         self._values: dict[str, dict[int, float]] = {}
         self._errors: dict[str, str] = {}
+        self._judged: tuple[float, dict[str, tuple[SeriesStatus, _Known]]] = (math.nan, {})
+        self._calendars: dict[int, dict[str, float]] = {}
         names = [feed.series for feed in self.feeds]
         for name in names:
             series_rule(name)
@@ -212,6 +214,7 @@ class FeedBook:
                 self.take(feed.series, await feed.fetch(now_s), now_s)
             except FeedError as error:
                 self._errors[feed.series] = str(error)
+                self._judged = (math.nan, {})
 
     def take(self, name: str, intervals: Iterable[Interval], now_s: float) -> None:
         """Book intervals of a series; later news of the same time replaces earlier.
@@ -236,6 +239,7 @@ class FeedBook:
             last = max(math.ceil((interval.start_s + interval.length_s) / ROW_S), first + 1)
             for row in range(max(first, now_row - HISTORY_ROWS), min(last, now_row + AHEAD_ROWS + DAY_ROWS)):
                 news[row] = float(interval.value)
+        self._judged = (math.nan, {})
         rows.update(news)
         for row in [row for row in rows if row < now_row - HISTORY_ROWS and row != max(rows)]:
             del rows[row]
@@ -267,18 +271,17 @@ class FeedBook:
         """What an observation made now uses of a series."""
         return self._known(name, now_s).now
 
-    def energy_price_usd_per_mwh(self, now_s: float) -> float:
-        """All-in price of a MWh now, as an observation has it, USD/MWh."""
-        series, row = self.market_series(now_s)
-        return float(series.energy_price.latest(np.array([row]))[0])
-
     def calendar(self, now_s: float) -> dict[str, float]:
         """Settlement columns of the present row that need no price: local day, billing month, rates."""
         row = math.floor(now_s / ROW_S)
-        columns = settlement_columns(
-            replace(self.tariff, coincident_peak=None), _times(row, 1), self.site_timezone, np.zeros(1)
-        )
-        return {name: float(column[0]) for name, column in columns.items()}
+        if row not in self._calendars:
+            columns = settlement_columns(
+                replace(self.tariff, coincident_peak=None), _times(row, 1), self.site_timezone, np.zeros(1)
+            )
+            # The present row and the one before are asked for again and again.
+            kept = {earlier: self._calendars[earlier] for earlier in self._calendars if abs(earlier - row) <= 1}
+            self._calendars = kept | {row: {name: float(column[0]) for name, column in columns.items()}}
+        return self._calendars[row]
 
     def market_series(self, now_s: float) -> tuple[MarketSeries, int]:
         """The last days and the known hours ahead on the twin's grid, and the row of the present.
@@ -353,6 +356,13 @@ class FeedBook:
         return self._judge(name, now_s)[1]
 
     def _judge(self, name: str, now_s: float) -> tuple[SeriesStatus, _Known]:
+        if self._judged[0] != now_s:
+            self._judged = (now_s, {})
+        if name not in self._judged[1]:
+            self._judged[1][name] = self._judge_anew(name, now_s)
+        return self._judged[1][name]
+
+    def _judge_anew(self, name: str, now_s: float) -> tuple[SeriesStatus, _Known]:
         rule, now_row = self._rules[name], math.floor(now_s / ROW_S)
         error, optional = self._errors.get(name, ""), name not in self.essential
         limit_row = self._limit_row(rule, now_s)
@@ -411,6 +421,7 @@ class FeedBook:
             rows = {name: {int(row): float(value) for row, value in pairs} for name, pairs in memory.items()}
         except (TypeError, ValueError, AttributeError) as error:
             raise DataFileError(explain(f"the kept series cannot be read: {error}", origin="journal")) from error
+        self._judged = (math.nan, {})
         for name in self._values:
             self._values[name] = rows.get(name, {}) | self._values[name]
 

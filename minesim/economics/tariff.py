@@ -296,16 +296,22 @@ def _grid_seconds(time_utc: np.ndarray) -> np.ndarray:
     return seconds
 
 
+@functools.cache
+def _time_zones() -> frozenset[str]:
+    """IANA names; listing them walks the file system."""
+    return frozenset(zoneinfo.available_timezones())
+
+
 def _local_calendar(seconds: np.ndarray, site_timezone: str) -> dict[str, np.ndarray]:
     """Local clock and calendar of interval starts; (T,) each."""
     import pandas as pd
 
-    if site_timezone not in zoneinfo.available_timezones():
+    if site_timezone not in _time_zones():
         raise ParamsError(
             explain(
                 f"no time zone {site_timezone!r}",
                 allowed="an IANA name such as 'America/Chicago'",
-                fix=nearest(site_timezone, zoneinfo.available_timezones()),
+                fix=nearest(site_timezone, _time_zones()),
             )
         )
     local = pd.DatetimeIndex(seconds.astype("datetime64[s]"), tz="UTC").tz_convert(site_timezone)
