@@ -1,0 +1,165 @@
+"""A whole site in memory on one clock: emulated miners, their firmware's interface, the client, feeds, the bridge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from agents.baselines.base import Knowledge, Rule
+from minesim.bridge.actuator import Actuator, Planner
+from minesim.bridge.decide import Decider, Settings
+from minesim.bridge.feeds import FeedBook
+from minesim.bridge.fleet import Member
+from minesim.bridge.journal import Journal
+from minesim.bridge.loop import Bridge, LoopSettings, Mode
+from minesim.bridge.metrics import Metrics
+from minesim.bridge.poller import Poller, PollLimits
+from minesim.bridge.readings import SiteNow
+from minesim.bridge.snapshot import PolicyView, Snapshot
+from minesim.bridge.vnish import VnishMiner
+from minesim.bridge.vnish_auth import Credentials
+from minesim.control.envelope import limits
+from minesim.control.fleet import CohortSpec, fleet_curves
+from minesim.control.observe import schema
+from minesim.emulator.emulator import Emulator
+from minesim.emulator.twin import FleetDraw
+from minesim.emulator.weather import Weather
+from minesim.scenario import Scenario, TraceTable, compile_table
+from minesim.site_spec import SiteSpec
+from tests.bridge.replay import replay_feeds
+
+
+@dataclass
+class EmulatorClock:
+    """The emulator's time as a clock; waiting lets it pass."""
+
+    emulator: Emulator
+    start_s: float
+    jump_s: float = 0.0
+
+    def now_s(self) -> float:
+        return self.start_s + self.emulator.elapsed_s + self.jump_s
+
+    def monotonic_s(self) -> float:
+        return self.emulator.elapsed_s
+
+    async def sleep(self, seconds: float) -> None:
+        steps = max(round(seconds / self.emulator.step_s), 1)
+        self.emulator.advance(steps * self.emulator.step_s)
+
+
+@dataclass
+class Rehearsal:
+    """Everything of a rehearsed site; the process can be ended and begun again with :meth:`restart`.
+
+    Attributes:
+        world: prices, coin and weather.
+        models: one a miner.
+        policy: makes the policy.
+        journal_path: where the journal is.
+        start: first moment, UTC.
+        mode: of the bridge.
+        poll_s: between cycles; the emulator steps as often.
+        settings: of the decider.
+        firmware: of all miners.
+        draw: silicon and sensor errors; the seed's when None.
+    """
+
+    world: Scenario
+    models: Sequence[str]
+    policy: Callable[[Knowledge], Rule]
+    journal_path: Path
+    start: str
+    mode: Mode = Mode.AUTO
+    poll_s: float = 60.0
+    settings: Settings = field(default_factory=lambda: Settings(limits=limits("bridge"), cap_w=1e9))
+    firmware: str = "1.3.4"
+    draw: FleetDraw | None = None
+    site: SiteSpec | None = None
+    table: TraceTable = field(init=False)
+    emulator: Emulator = field(init=False)
+    clock: EmulatorClock = field(init=False)
+    bridge: Bridge = field(init=False)
+    decider: Decider = field(init=False)
+    journal: Journal = field(init=False)
+    metrics: Metrics = field(init=False)
+    snapshots: list[Snapshot] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.table = compile_table(self.world)
+        self.row = self.table.row_of(self.start)
+        columns = (self.table.column(name)[self.row :] for name in ("temp_amb_c", "rel_humidity_pct", "pressure_pa"))
+        start_s = float(self.table.start_utc[self.row].astype("datetime64[s]").astype(np.int64))
+        self.emulator = Emulator(
+            self.site or tuple(self.models),
+            firmware=self.firmware,
+            seed=5,
+            step_s=self.poll_s,
+            weather=Weather(*columns, dt_s=self.table.dt_s),
+            start_at_s=start_s,
+            draw=self.draw,
+        )
+        self.clock = EmulatorClock(self.emulator, start_s)
+        self.specs = tuple(CohortSpec(model, 1) for model in self.models)
+        self.members = tuple(Member(host, i, f"rack-{i // 4}") for i, host in enumerate(self.emulator.hosts))
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a process of the bridge."""
+        transport = self.emulator.transport()
+        ports = {
+            member.address: VnishMiner(
+                member.address, Credentials(password="admin"), self.clock, transport=transport, timeout_s=10.0
+            )
+            for member in self.members
+        }
+        book = FeedBook(replay_feeds(self.world, self.table), self.world.tariff, self.world.site_timezone)
+        knowledge = Knowledge(schema(len(self.specs)), fleet_curves(self.specs, has_throttle=self.firmware == "1.3.4"))
+        self.decider = Decider(self.members, self.specs, self.policy(knowledge), book, self.settings)
+        self.journal = Journal.open(self.journal_path)
+        self.metrics = Metrics()
+        writer = (
+            Planner(self.journal, self.clock) if self.mode is Mode.SHADOW else Actuator(self.journal, ports, self.clock)
+        )
+        self.bridge = Bridge(
+            LoopSettings("rehearsal", self.mode, poll_s=self.poll_s),
+            Poller(ports, self.clock, PollLimits(), self.metrics.count_read),
+            self.decider,
+            self.journal,
+            writer,
+            self.clock,
+            PolicyView("rule", "1"),
+            meter=self.meter,
+            metrics=self.metrics,
+            on_snapshot=self.snapshots.append,
+        )
+
+    async def meter(self) -> SiteNow:
+        """The site's meter and room sensor."""
+        told = self.emulator.twin.telemetry
+        return SiteNow(float(told.power_site_w), self.clock.now_s(), float(told.temp_intake_c))
+
+    def end(self) -> None:
+        """End the process: only the journal's file stays."""
+        self.journal.close()
+
+    async def restart(self) -> None:
+        """End the process and begin another."""
+        self.end()
+        self.begin()
+        await self.bridge.start()
+
+    async def run(self, hours: float, each: Callable[[], None] = lambda: None) -> None:
+        """Run cycles for some hours of the site's time; ``each`` is called after every step of the miners."""
+        for _ in range(round(hours * 3600.0 / self.poll_s)):
+            await self.bridge.cycle()
+            self.emulator.advance(self.poll_s)
+            each()
+
+    @property
+    def writes(self) -> int:
+        """Writes that went out."""
+        return len(self.journal.intents(limit=10**6))
