@@ -283,7 +283,7 @@ def routes() -> tuple[Route, ...]:
         Route("GET", "/info", OPEN, _read(lambda call: payloads.info(call.miner))),
         Route("GET", "/model", OPEN, _read(lambda call: payloads.model_info(call.miner))),
         Route("GET", "/status", OPEN, _status),
-        Route("GET", "/summary", OPEN, _read(lambda c: payloads.summary(c.miner, c.view, c.history))),
+        Route("GET", "/summary", OPEN, _read(lambda c: payloads.summary(c.miner, c.view))),
         Route("GET", "/perf-summary", OPEN, _read(lambda c: payloads.perf_summary(c.miner, c.view))),
         Route("GET", "/chains", OPEN, _read(lambda c: payloads.boards(c.miner, c.view)), old),
         Route("GET", "/chips", OPEN, _read(lambda c: payloads.chips(c.miner, c.view)), old),

@@ -200,7 +200,7 @@ class Emulator:
 
     def _fresh_view(self, index: int, faults: Sequence[Fault] | None = None) -> View:
         faults = self._faults.active(index, self.elapsed_s) if faults is None else faults
-        return view_of(self.miners[index], self.twin, faults)
+        return view_of(self.miners[index], self.twin, self.history, faults)
 
     def reachable(self, index: int) -> bool:
         """Whether a miner accepts connections."""

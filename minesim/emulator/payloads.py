@@ -151,7 +151,7 @@ def model_info(miner: EmulatedMiner) -> Json:
     }
 
 
-def summary(miner: EmulatedMiner, view: View, history: History) -> Json:
+def summary(miner: EmulatedMiner, view: View) -> Json:
     """``GET /summary``."""
     model = miner.model
     scale = model.per_ths
@@ -164,11 +164,9 @@ def summary(miner: EmulatedMiner, view: View, history: History) -> Json:
         "hr_stock": round(model.hashrate_stock_ths * scale, 2),
         "hr_nominal": round(view.share * running.hashrate_ths * scale, 2) if view.phase == MINING else 0.0,
         "hr_realtime": round(rate, 2),
-        "hr_average": round(float(history.average_ths[miner.index]) * scale, 2) if view.phase == MINING else 0.0,
+        "hr_average": round(view.average_ths * scale, 2),
         "instant_hashrate": round(rate * 1e-3, 5),
-        "average_hashrate": round(float(history.average_ths[miner.index]) * scale * 1e-3, 5)
-        if view.phase == MINING
-        else 0.0,
+        "average_hashrate": round(view.average_ths * scale * 1e-3, 5),
         "power_consumption": view.power_w,
         "power_usage": view.power_w,
         "power_efficiency": round(view.power_w / view.hashrate_ths, 2) if view.hashrate_ths > 0.0 else 0.0,
@@ -182,7 +180,7 @@ def summary(miner: EmulatedMiner, view: View, history: History) -> Json:
         "found_blocks": 0,
         "best_share": 0,
         "psu": {"psu_power_metering": False},
-        "pools": pools(miner, view, history),
+        "pools": pools(miner, view),
         "cooling": cooling(miner, view),
         "chains": [_board_summary(miner, view, k) for k in range(model.boards)] if reading else [],
     }
@@ -255,9 +253,8 @@ def cooling(miner: EmulatedMiner, view: View) -> Json:
     }
 
 
-def pools(miner: EmulatedMiner, view: View, history: History) -> list[Json]:
+def pools(miner: EmulatedMiner, view: View) -> list[Json]:
     """Pools of the user, and the developer fee's."""
-    work_th = float(history.work_th[miner.index])
     difficulty = SHARE_DIFFICULTY[miner.model.algorithm]
     share_th = HASHES_PER_DIFFICULTY * 1e-12 * difficulty
     if miner.model.algorithm == "scrypt":
@@ -267,7 +264,7 @@ def pools(miner: EmulatedMiner, view: View, history: History) -> list[Json]:
     working = min(miner.pool, len(configured) - 1)
     told = []
     for number, pool in enumerate(configured):
-        shares = int(miner.pool_work_th(number, work_th) * (1.0 - DEV_FEE_FRACTION) / share_th)
+        shares = int(miner.pool_work_th(number, view.work_th) * (1.0 - DEV_FEE_FRACTION) / share_th)
         rejected = int(shares * REJECT_FRACTION)
         active = number == working and hashing
         since_s = share_th / view.hashrate_ths if active else 0.0
@@ -283,7 +280,7 @@ def pools(miner: EmulatedMiner, view: View, history: History) -> list[Json]:
                 "ping": PING_MS,
             }
         )
-    fee = int(work_th * DEV_FEE_FRACTION / share_th)
+    fee = int(view.work_th * DEV_FEE_FRACTION / share_th)
     told.append(
         _pool(len(configured), "DevFee", "DevFee", "DevFee", "working" if hashing else "active") | {"accepted": fee}
     )

@@ -62,22 +62,18 @@ def _version(emulator: Emulator, index: int) -> list[Json]:
     return [{"BMMiner": PROCESS, "API": API_VERSION, "Miner": f"VNISH {emulator.firmware}", "CompileTime": ""}]
 
 
-def _average_ths(emulator: Emulator, index: int, view: View) -> float:
-    return float(emulator.history.average_ths[index]) if view.phase == MINING else 0.0
-
-
 def _mining_s(view: View) -> int:
     return int(view.state_s) if view.phase == MINING else 0
 
 
 def _summary(emulator: Emulator, index: int) -> list[Json]:
     view = emulator.view(index)
-    users = [pool for pool in pools(emulator.miners[index], view, emulator.history) if pool["pool_type"] == "UserPool"]
+    users = [pool for pool in pools(emulator.miners[index], view) if pool["pool_type"] == "UserPool"]
     return [
         {
             "Elapsed": _mining_s(view),
             "GHS 5s": round(view.hashrate_ths * GHS_PER_THS, 2),
-            "GHS av": round(_average_ths(emulator, index, view) * GHS_PER_THS, 2),
+            "GHS av": round(view.average_ths * GHS_PER_THS, 2),
             "Found Blocks": 0,
             "Accepted": sum(pool["accepted"] for pool in users),
             "Rejected": sum(pool["rejected"] for pool in users),
@@ -105,7 +101,7 @@ def _stats(emulator: Emulator, index: int) -> list[Json]:
         "Elapsed": _mining_s(view),
         "Calls": 0,
         "GHS 5s": round(view.hashrate_ths * GHS_PER_THS, 2),
-        "GHS av": round(_average_ths(emulator, index, view) * GHS_PER_THS, 2),
+        "GHS av": round(view.average_ths * GHS_PER_THS, 2),
         "rate_unit": "GH",
         "total_rateideal": round(ideal, 2),
         "total_rate": round(view.hashrate_ths * GHS_PER_THS, 2),
@@ -144,7 +140,7 @@ def _stats(emulator: Emulator, index: int) -> list[Json]:
 
 
 def _pools(emulator: Emulator, index: int) -> list[Json]:
-    told = pools(emulator.miners[index], emulator.view(index), emulator.history)
+    told = pools(emulator.miners[index], emulator.view(index))
     return [
         {
             "POOL": pool["id"],

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from minesim.emulator.faults import Fault, FaultKind
+from minesim.emulator.history import History
 from minesim.emulator.miner import EmulatedMiner
 from minesim.emulator.twin import BOOTING, FAILED, MINING, STOPPED, FleetTwin
 
@@ -24,6 +25,8 @@ class View:
         state_s: time in this state, s.
         failure: what failed, for people.
         hashrate_ths, power_w: as measured and as estimated.
+        average_ths: moving average of the hashrate.
+        work_th: hashes since the start of the emulation, TH.
         temp_chip_c, temp_chip_min_c, temp_board_c, temp_board_min_c: hottest and coolest side, whole degC.
         boards_c, chips_c: hot and cool side of each board.
         board_works: for each board.
@@ -41,6 +44,8 @@ class View:
     failure: str
     hashrate_ths: float
     power_w: int
+    average_ths: float
+    work_th: float
     temp_chip_c: int | None
     temp_chip_min_c: int | None
     temp_board_c: int | None
@@ -56,12 +61,13 @@ class View:
     share: float
 
 
-def view_of(miner: EmulatedMiner, twin: FleetTwin, faults: Sequence[Fault] = ()) -> View:
+def view_of(miner: EmulatedMiner, twin: FleetTwin, history: History, faults: Sequence[Fault] = ()) -> View:
     """Look at a miner.
 
     Args:
         miner: the miner.
         twin: the fleet.
+        history: its past.
         faults: of this miner, that are on.
     """
     i, told = miner.index, twin.readings()
@@ -78,6 +84,8 @@ def view_of(miner: EmulatedMiner, twin: FleetTwin, faults: Sequence[Fault] = ())
         failure="Overheating" if any(works) else "No boards detected",
         hashrate_ths=told.hashrate_ths[i] if phase == MINING else 0.0,
         power_w=round(told.power_w[i]),
+        average_ths=float(history.average_ths[i]) if phase == MINING else 0.0,
+        work_th=float(history.work_th[i]),
         temp_chip_c=int(told.temp_chip_c[i]),
         temp_chip_min_c=min(cool for _, cool in boards) + offset,
         temp_board_c=int(told.temp_board_c[i]),
