@@ -34,7 +34,7 @@ READING_AGE_MAX_S = 60.0
 HOLD_S = 10 * 60.0
 OVER_CAP_S = 2 * 60.0
 POLICY_WARNING_S = 7 * 86400.0
-HOLDS_TOLD = ("stale", "hard_temp", "unknown", "contradictory")
+HOLDS_TOLD = ("hold", "fallback", "contradictory", "stale", "unreachable", "over_cap", "hard_temp")
 """Reasons of the guard that mean trouble; the others (ramp, dwell, cap) are its daily work."""
 
 SAMPLE_S = 60.0

@@ -12,6 +12,7 @@ import yaml
 
 from minesim.bridge import alerts
 from minesim.bridge.alerts import Alert, AlertWatch, Severity, prometheus_rules
+from minesim.bridge.guard import Why
 from minesim.bridge.snapshot import FeedView, MinerView, PolicyView, Snapshot
 from tests.bridge.promtool import needs_promtool, promtool
 from tests.bridge.snapshots import NOW_S, a_site, miner
@@ -101,7 +102,7 @@ def test_a_miner_that_does_not_start_and_one_that_shall_not() -> None:
 
 def test_silence_holds_feeds_cap_and_expiry() -> None:
     site = a_site(
-        miner("a", age_s=None, state="unknown", holds=("unknown", "ramp")),
+        miner("a", age_s=None, state="unknown", holds=("unreachable", "ramp")),
         power_w=1.1e6,
         cap_w=1.0e6,
         feeds=(FeedView("price", 4000.0, 3600.0, "same hour yesterday"), FeedView("weather", 10.0, 3600.0, "live")),
@@ -113,6 +114,10 @@ def test_silence_holds_feeds_cap_and_expiry() -> None:
     texts = " ".join(alert.text for _, alert in found)
     assert "weather" not in texts
     assert "ramp" not in texts
+
+
+def test_the_guard_uses_these_names() -> None:
+    assert set(alerts.HOLDS_TOLD) <= {why.name.lower() for why in Why}
 
 
 def test_worst_first() -> None:
