@@ -358,3 +358,13 @@ def test_the_limited_correction_moves_heat_and_makes_none() -> None:
     assert parts.miners_w == pytest.approx(parts.air_out_w + parts.stored_w + parts.envelope_w, rel=1e-10)
     upwind = advance_fine(room, before, heat, 25.0, 35.0, corrections=0)
     assert abs(after.air_c - upwind.air_c).max() > 0.1
+
+
+@pytest.mark.long
+def test_a_day_of_the_fine_grid_takes_less_than_ten_seconds() -> None:
+    from tests.benchmarks.room import fine_day
+
+    seconds, course = fine_day("container_40ft", corrections=40)
+    assert course.shape == (1440, 96, 48)
+    assert course.min() > 30.0 - 1e-3
+    assert seconds < 10.0
