@@ -25,7 +25,7 @@ from minesim.emulator.http import (
     error,
     json_reply,
 )
-from minesim.emulator.miner import MINING_MODE, PAUSED_MODE, REBOOT_AFTER_S, STOPPED_MODE, EmulatedMiner, Refused
+from minesim.emulator.miner import PAUSED_MODE, REBOOT_AFTER_S, STOPPED_MODE, EmulatedMiner, Refused
 from minesim.emulator.settings import SettingsRefused
 from minesim.emulator.view import View
 
@@ -166,8 +166,6 @@ def _throttle(call: Call) -> Reply:
     percent = call.request.record().get("percent")
     if isinstance(percent, bool) or not isinstance(percent, int) or not 20 <= percent <= 100:
         return error("percent: 20 to 100", 500)
-    if call.miner.mode != MINING_MODE:
-        return error("CGMiner err: Cgminer error failed-to-set-throttle ", 500)
     call.miner.throttle(percent)
     return _saved(False)
 

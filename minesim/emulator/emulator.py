@@ -237,6 +237,8 @@ class Emulator:
         if not self.reachable(index):
             return Delivery(None, refused=True)
         path = request.path.removeprefix(API_ROOT)
+        if _is_write(request, path):
+            miner.writes[f"{request.method} {path}"] += 1
         faults = [fault for fault in self._faults.active(index, self.elapsed_s) if fault.concerns(path)]
         miner.wall.offset_s = sum(fault.amount for fault in faults if fault.kind is FaultKind.CLOCK_JUMP)
         if not faults:

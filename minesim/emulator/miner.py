@@ -72,7 +72,9 @@ class EmulatedMiner:
 
     Attributes:
         untuned: presets whose tuning this unit lacks; tests may add names.
-        dangerous: how often endpoints were called that can brick, lock or wipe a unit; they do nothing else.
+        writes: how often each writing path was asked for, however it was answered; unlocking and locking do not count.
+        dangerous: how often endpoints were called that can brick, lock or wipe a unit. Apart from API keys and the
+            password they only count.
     """
 
     def __init__(
@@ -105,7 +107,7 @@ class EmulatedMiner:
         self.mode = MINING_MODE if twin.run[index] > 0.0 else STOPPED_MODE
         self.throttle_pct = 100
         self._announced: tuple[int, str] | None = None
-        self.begun = "restarting"
+        self.started_s = -1.0
         self.restart_required = False
         self.finds = False
         self.locates = False
@@ -118,6 +120,7 @@ class EmulatedMiner:
         self.locked_until_s = -1.0
         self.api_keys: dict[str, str] = {}
         self.notes: dict[str, str] = {}
+        self.writes: Counter[str] = Counter()
         self.dangerous: Counter[str] = Counter()
         self.events: deque[tuple[float, str, int | None]] = deque(maxlen=LOG_LINES)
         self.logs: dict[str, deque[str]] = {}
@@ -201,6 +204,7 @@ class EmulatedMiner:
         if self.mode != mode:
             raise Refused(RESUME_REFUSED)
         self._begin("starting")
+        self.started_s = self.twin.elapsed_s
         self.event("start")
         self.log("status", "INFO: Mining started")
 
@@ -231,7 +235,6 @@ class EmulatedMiner:
 
     def _begin(self, announced: str) -> None:
         self.mode = MINING_MODE
-        self.begun = announced
         self.twin.run[self.index] = 1.0
         self._announce(announced)
         self.restart_required = False

@@ -79,7 +79,7 @@ def view_of(miner: EmulatedMiner, twin: FleetTwin, history: History, faults: Seq
     throttle = float(twin.state.firmware.throttle[i])
     view = View(
         phase=phase,
-        state=miner.announced or _state(miner, phase, twin.elapsed_s - told.phase_since_s[i]),
+        state=miner.announced or _state(miner, phase, told.phase_since_s[i], twin.elapsed_s),
         state_s=0.0 if miner.announced else twin.elapsed_s - told.phase_since_s[i],
         failure="Overheating" if any(works) else "No boards detected",
         hashrate_ths=told.hashrate_ths[i] if phase == MINING else 0.0,
@@ -110,11 +110,11 @@ def view_of(miner: EmulatedMiner, twin: FleetTwin, history: History, faults: Seq
     return view
 
 
-def _state(miner: EmulatedMiner, phase: int, since_s: float) -> str:
+def _state(miner: EmulatedMiner, phase: int, since_s: float, now_s: float) -> str:
     if phase == BOOTING:
-        if since_s > BRIEF_S:
+        if now_s - since_s > BRIEF_S:
             return "initializing"
-        return "starting" if miner.begun == "starting" else "restarting"
+        return "starting" if since_s == miner.started_s else "restarting"
     return {STOPPED: "stopped", FAILED: "failure", MINING: "mining"}[phase]
 
 

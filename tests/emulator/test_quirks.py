@@ -489,6 +489,8 @@ def test_dangerous_calls_are_counted_and_do_nothing_to_the_mining() -> None:
     }
     assert client.get("/settings") == before
     assert client.state() == "mining"
+    assert client.emulator.miners[0].writes["POST /settings"] == 1
+    assert "POST /unlock" not in client.emulator.miners[0].writes
 
 
 @pytest.mark.parametrize("firmware", FIRMWARES)
