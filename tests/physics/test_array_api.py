@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from minesim.arrays import NUMPY, Array, Namespace
-from minesim.physics import asic, fan, heatsink, psu, psychrometrics, room, wear
+from minesim.physics import asic, cooling, fan, heatsink, psu, psychrometrics, room, wear
 
 
 def _binary(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -54,6 +54,12 @@ FORMULAS: dict[str, Callable[[Array, Array, Array, Namespace], Any]] = {
     "errors": lambda a, b, c, xp: asic.hw_error_ratio(c, c * 1.01, a, 0.01, 65.0, xp=xp),
     "supply": lambda a, b, c, xp: psu.input_power_w(a * 30.0, 3400.0, 0.93),
     "wet bulb": lambda a, b, c, xp: psychrometrics.temp_wetbulb_c(a - 20.0, b * 90.0, xp=xp),
+    "wet bulb at altitude": lambda a, b, c, xp: psychrometrics.temp_wetbulb_at_c(
+        a - 45.0, psychrometrics.humidity_ratio(a - 45.0, b * 90.0, c * 6e3, xp=xp), c * 6e3, xp=xp
+    ),
+    "dew point": lambda a, b, c, xp: psychrometrics.temp_dewpoint_c(b * 0.01, c * 6e3, xp=xp),
+    "coil": lambda a, b, c, xp: cooling.dx_input_share(c, a, xp=xp) * cooling.dx_capacity_share(c, a, xp=xp),
+    "room fan": lambda a, b, c, xp: cooling.fan_power_w(b, a * 10.0, c / 12.0, 2.8),
     "fan loop": lambda a, b, c, xp: fan.log_duty_step(-b, a, a - 1.0, 70.0, 0.02, 0.02, -c / 6.0, xp=xp),
     "stream": lambda a, b, c, xp: heatsink.ua_stream_w_per_k(-a, heatsink.ntu_at_flow(-b, b - 1.0, 0.7, xp=xp), xp=xp),
     "recirculation": lambda a, b, c, xp: room.recirculated_share(b, b * b + 0.1, 0.02, xp=xp),
