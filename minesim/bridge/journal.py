@@ -147,7 +147,7 @@ class Reader:
         """What a plan has to know of a miner."""
         pending = self.open_intents(miner)
         query = (
-            f"{_SELECT_INTENT} WHERE miner = ? AND state <> 'done' "
+            f"{_SELECT_INTENT} WHERE miner = ? AND state <> 'done' AND NOT refused "
             "AND max(at_s, coalesce(settled_at_s, at_s)) >= ? ORDER BY id"
         )
         unconfirmed = [intent_of(row).write for row in self._rows(query, (miner, now_s - LATE_S))]
@@ -418,8 +418,8 @@ class Journal(_Writer):
             for end in settlements:
                 intent = self.intent(end.intent)
                 self._connection.execute(
-                    "UPDATE intents SET state = ?, settled_at_s = ?, detail = ? WHERE id = ?",
-                    (end.state, end.at_s, end.detail, end.intent),
+                    "UPDATE intents SET state = ?, settled_at_s = ?, detail = ?, refused = ? WHERE id = ?",
+                    (end.state, end.at_s, end.detail, int(end.refused), end.intent),
                 )
                 owned = self.owned(intent.miner)
                 if end.state is IntentState.DONE:

@@ -70,6 +70,7 @@ class Intent:
         at_s: when it was intended.
         state: how far it came.
         accepted: whether the miner answered that it takes it.
+        refused: whether it is certain that it did not happen.
         sent_at_s: when it went out; None where it did not, or where the bridge died before it could note it.
         settled_at_s: when its outcome was known.
         detail: how it ended, in words.
@@ -84,6 +85,7 @@ class Intent:
     policy: str
     state: IntentState
     accepted: bool
+    refused: bool
     sent_at_s: float | None
     settled_at_s: float | None
     detail: str
@@ -172,7 +174,7 @@ _KINDS: Final[Mapping[str, type[Write]]] = {
 }
 
 INTENT_COLUMNS: Final = (
-    "id, cycle, at_s, miner, write, reasons, policy, state, accepted, sent_at_s, settled_at_s, detail"
+    "id, cycle, at_s, miner, write, reasons, policy, state, accepted, refused, sent_at_s, settled_at_s, detail"
 )
 APPROVAL_COLUMNS: Final = (
     "id, cycle, at_s, expires_at_s, miner, writes, reasons, explanation, policy, state, decided_by, decided_at_s, note"
@@ -217,7 +219,7 @@ def decode_owned(text: str) -> Owned:
 
 def intent_of(row: tuple[Any, ...]) -> Intent:
     """An intent from its row, in the order of :data:`INTENT_COLUMNS`."""
-    number, cycle, at_s, miner, write, reasons, policy, state, accepted, sent_at_s, settled_at_s, detail = row
+    number, cycle, at_s, miner, write, reasons, policy, state, accepted, refused, sent_at_s, settled_at_s, detail = row
     return Intent(
         id=number,
         cycle=cycle,
@@ -228,6 +230,7 @@ def intent_of(row: tuple[Any, ...]) -> Intent:
         policy=policy,
         state=IntentState(state),
         accepted=bool(accepted),
+        refused=bool(refused),
         sent_at_s=sent_at_s,
         settled_at_s=settled_at_s,
         detail=detail,

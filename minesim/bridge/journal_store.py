@@ -29,6 +29,7 @@ CREATE TABLE intents (
     policy TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('intended', 'sent', 'done', 'failed', 'unknown')),
     accepted INTEGER NOT NULL DEFAULT 0,
+    refused INTEGER NOT NULL DEFAULT 0,
     sent_at_s REAL,
     settled_at_s REAL,
     detail TEXT NOT NULL DEFAULT ''

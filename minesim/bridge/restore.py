@@ -26,8 +26,8 @@ from minesim.bridge.miner import (
     SwitchPool,
     Write,
 )
-from minesim.bridge.owned import PAIR, Owned
-from minesim.bridge.plan import WARMING_UP, halted
+from minesim.bridge.owned import LATE_S, PAIR, Owned
+from minesim.bridge.plan import WARMING_UP, halted, read_back_limit_s
 
 POLL_S: Final = 10.0
 """Time between two looks at a miner that is not settled yet, s (assumed)."""
@@ -165,9 +165,9 @@ class _Restore:
                 return Restored(miner, False, what)
             missing = missing_writes(first, present, answers, self._journal.owned(miner))
             writes = [write for write in missing if encode_write(write) not in given_up]
-            if not self._journal.open_intents(miner) and not _has_to_wait(first, answers, writes):
-                if not writes:
-                    return self._ended(miner, answers, done, given_up)
+            if self._journal.open_intents(miner) or _has_to_wait(first, answers, writes):
+                pass
+            elif writes:
                 if not done and not given_up:
                     await self._turn()
                 result = await self._write(miner, writes[0])
@@ -178,6 +178,8 @@ class _Restore:
                 done.append(writes[0])
                 if result.state is IntentState.DONE:
                     continue
+            elif not self._may_still_arrive(miner):
+                return self._ended(miner, answers, done, given_up)
             if self._clock.monotonic_s() - progress_s > WAIT_S:
                 what = f"it does not settle (state {answers.reading.state.value}); run restore again later"
                 return Restored(miner, False, what)
@@ -209,6 +211,17 @@ class _Restore:
         wave = [(miner, write, ("put back",))]
         (result,) = await self._actuator.write(wave, cycle=self._cycle, policy=self._policy)
         return result
+
+    def _may_still_arrive(self, miner: str) -> bool:
+        """Whether a write that did not show within its first look is too young to be called lost."""
+        now_s = self._clock.now_s()
+        lately = self._journal.intents(miner, since_s=now_s - LATE_S)
+        return any(
+            intent.state is not IntentState.DONE
+            and not intent.refused
+            and 0.0 <= now_s - (intent.sent_at_s or intent.at_s) < read_back_limit_s(intent.write)
+            for intent in lately
+        )
 
     def _ended(self, miner: str, answers: Answers, done: list[Write], given_up: Mapping[str, str]) -> Restored:
         owned, first = self._journal.owned(miner), self._journal.first_values(miner)

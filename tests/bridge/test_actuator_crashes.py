@@ -13,8 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from minesim.bridge.actuator import Actuator, Answers, Order
 from minesim.bridge.journal import Journal
-from minesim.bridge.journal_records import IntentState
-from minesim.bridge.miner import Power, SetFields, SetPower, SetPreset, Write
+from minesim.bridge.miner import Power, SetPower, Write
 from minesim.bridge.plan import Desired
 from minesim.bridge.restore import restore
 from tests.bridge.fake_miner import PRESETS, FakeClock, FakeMiner, Fault
@@ -148,7 +147,10 @@ class Bridge(RuleBasedStateMachine):
     def decide(self, wishes, crash_at):
         self.alive(self.step(dict(zip(NAMES, wishes, strict=True))), crash_at)
 
-    @rule(miner=st.sampled_from(NAMES), faults=st.lists(st.sampled_from(Fault), max_size=3))
+    @rule(
+        miner=st.sampled_from(NAMES),
+        faults=st.lists(st.sampled_from([*Fault, Fault.LOST_AFTER, Fault.LOST_BEFORE]), min_size=1, max_size=3),
+    )
     def go_wrong(self, miner, faults):
         self.miners[miner].faults.extend(faults)
 
@@ -156,7 +158,7 @@ class Bridge(RuleBasedStateMachine):
     def connect(self, miner, reachable):
         self.miners[miner].reachable = reachable
 
-    @rule(miner=st.sampled_from(NAMES), delay_s=st.sampled_from([0.0, 0.0, 30.0, 90.0]), restarts=st.booleans())
+    @rule(miner=st.sampled_from(NAMES), delay_s=st.sampled_from([0.0, 30.0, 90.0]), restarts=st.booleans())
     def change_ways(self, miner, delay_s, restarts):
         self.miners[miner].delay_s = delay_s
         self.miners[miner].needs_restart = restarts
@@ -247,11 +249,9 @@ class Bridge(RuleBasedStateMachine):
         assert {name: miner.snapshot() for name, miner in self.miners.items()} == self.before
         for intent in self.journal.intents(limit=10_000):
             assert not intent.state.open
-            if isinstance(intent.write, SetPreset | SetFields) and intent.state is IntentState.DONE:
-                assert intent.settled_at_s is not None
 
 
 Bridge.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 test_a_bridge_that_is_killed_again_and_again = Bridge.TestCase
