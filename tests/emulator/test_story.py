@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import httpx
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
 
-from minesim.emulator import Emulator
+import httpx
+import pytest
+
+from minesim.emulator import Emulator, FaultKind
 
 MODEL = "Antminer S19j Pro (104T)"
 
@@ -36,3 +42,18 @@ async def test_a_preset_is_written_and_runs_minutes_later() -> None:
         assert running["name"] == "1585"
         assert abs(after["power_consumption"] - 1585) < 0.1 * 1585
         assert after["hr_realtime"] < 0.6 * before["hr_realtime"]
+
+
+def test_the_snippet_of_the_page_runs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text(encoding="utf-8")
+    snippet = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert snippet is not None
+    names: dict[str, Any] = {"__name__": "snippet"}
+    exec(compile(snippet[1], "snippet", "exec"), names)
+    assert 1500 < asyncio.run(names["look"]()) < 2400  # two of three boards
+
+
+@pytest.mark.parametrize("kind", FaultKind)
+def test_every_fault_is_on_the_page(kind: FaultKind) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text(encoding="utf-8")
+    assert f"`{kind.value}`" in page
