@@ -21,9 +21,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from minesim.arrays import Array, Namespace
+from minesim.arrays import NUMPY, Array, Namespace
 from minesim.errors import MissingExtraError, ParamsError, explain
-from minesim.physics.room_plan import Opening, RoomPlan
+from minesim.physics.room_plan import RoomPlan
 
 Floats = npt.NDArray[Any]
 
@@ -73,6 +73,56 @@ class Grid:
         return (np.arange(self.nx) + 0.5) * self.dx_m, (np.arange(self.ny) + 0.5) * self.dy_m
 
 
+class AirShares(NamedTuple):
+    """What lets air through, as open shares of areas: the plan's values, or the unknowns of a calibration.
+
+    Attributes:
+        gap: of each row, (R,).
+        free: of each opening, (K,).
+        leak: of the outer walls, ().
+    """
+
+    gap: Array
+    free: Array
+    leak: Array
+
+
+class Geometry(NamedTuple):
+    """Where rows, openings and walls are on a grid.
+
+    Attributes:
+        row_faces: 1 on the faces of each row, (R, nx, ny - 1).
+        row_covered: share of a face that a row covers, (R, nx, ny - 1).
+        opening_m2: wall area of each opening in each cell, (K, nx, ny).
+        opening_treated: 1 for an opening with pad or coil, (K,).
+        wall_m2: outer wall of each cell, (nx, ny).
+    """
+
+    row_faces: Array
+    row_covered: Array
+    opening_m2: Array
+    opening_treated: Array
+    wall_m2: Array
+
+
+class Conductances(NamedTuple):
+    """How easily air passes; see :func:`conductances`.
+
+    Attributes:
+        x, y: between neighbours, (nx - 1, ny) and (nx, ny - 1), m3/s per Pa.
+        out: of a cell to outdoors, (nx, ny), m3/s per Pa.
+        treated_share: share of that conductance that leads through pad or coil, (nx, ny).
+        mix_x, mix_y: eddy exchange between neighbours at 1 m2/s, m; through a row only by its gaps.
+    """
+
+    x: Array
+    y: Array
+    out: Array
+    treated_share: Array
+    mix_x: Array
+    mix_y: Array
+
+
 @dataclass(frozen=True)
 class AirNetwork:
     """A room cut into cells: what conducts air, and where prescribed flows start and end.
@@ -84,10 +134,8 @@ class AirNetwork:
         inputs: names of the inputs, (U,).
         rows: for each row the face j between cells j and j + 1 on which it lies, and whether it blows north; empty on
             a grid of one cell across.
-        open_x, open_y: conductances between neighbours, (nx - 1, ny) and (nx, ny - 1), m3/s per Pa.
-        open_out: conductance of a cell to outdoors, (nx, ny), m3/s per Pa.
-        treated_share: share of that conductance that leads through pad or coil, (nx, ny).
-        mix_x, mix_y: eddy exchange between neighbours at 1 m2/s, m; through a row only by its gaps.
+        geometry: where rows, openings and walls are, for :func:`conductances`.
+        conductances: what lets air through, as the plan says.
         up, down: prescribed flows across a face to larger and smaller y, (nx, ny - 1, U).
         exhaust, intake: prescribed flows to and from outdoors, (nx, ny, U).
         heat_to: share of a group's heat that enters a cell, (nx, ny, M).
@@ -97,12 +145,8 @@ class AirNetwork:
     grid: Grid
     inputs: tuple[str, ...]
     rows: tuple[tuple[int, bool], ...]
-    open_x: Floats
-    open_y: Floats
-    open_out: Floats
-    treated_share: Floats
-    mix_x: Floats
-    mix_y: Floats
+    geometry: Geometry
+    conductances: Conductances
     up: Floats
     down: Floats
     exhaust: Floats
@@ -130,19 +174,6 @@ def cut_room(plan: RoomPlan, nx: int, ny: int) -> AirNetwork:
     faces = _row_faces(plan, grid)
     names = (*(g.name for g in plan.groups), *(f.name for f in plan.fans), *(d.name for d in plan.dampers))
     count, miners = len(names), len(plan.groups)
-    open_x = np.full((nx - 1, ny), OPEN_AIR_M2_PER_S_PA * grid.height_m * grid.dy_m / grid.dx_m)
-    open_y = np.full((nx, ny - 1), OPEN_AIR_M2_PER_S_PA * grid.height_m * grid.dx_m / grid.dy_m)
-    mix_x = np.full((nx - 1, ny), grid.height_m * grid.dy_m / grid.dx_m)
-    mix_y = np.full((nx, ny - 1), grid.height_m * grid.dx_m / grid.dy_m)
-    for row in plan.rows:
-        if row.name in faces:
-            face = faces[row.name]
-            covered = _covered_m(row.from_m, row.to_m, nx, grid.dx_m) / grid.dx_m
-            gap = ORIFICE_M_PER_S_PA * row.gap_share * grid.height_m * grid.dx_m
-            mixing = row.gap_share * grid.height_m * grid.dx_m / ROW_DEPTH_M
-            for through, barrier in ((open_y, gap), (mix_y, mixing)):
-                through_row = through[:, face] * barrier / (through[:, face] + barrier)
-                through[:, face] = (1.0 - covered) * through[:, face] + covered * through_row
     up, down = np.zeros((nx, ny - 1, count)), np.zeros((nx, ny - 1, count))
     heat_to, inlet_from = np.zeros((nx, ny, miners)), np.zeros((nx, ny, miners))
     for number, thing in enumerate(plan.standing):
@@ -162,28 +193,18 @@ def cut_room(plan: RoomPlan, nx: int, ny: int) -> AirNetwork:
     for number, fan in enumerate(plan.fans):
         spread = _on_wall(grid, fan.wall, fan.from_m, fan.to_m, fan.y_from_m, fan.y_to_m)
         (exhaust if fan.kind == "exhaust" else intake)[:, :, miners + number] = spread
-    treated, untreated = np.zeros((nx, ny)), np.zeros((nx, ny))
-    for opening in plan.openings:
-        share = _opening_conductance(grid, opening)
-        if opening.treated:
-            treated += share
-        else:
-            untreated += share
-    for wall in ("south", "north", "west", "east"):
-        length_m = plan.wall_length_m(wall)
-        leak = ORIFICE_M_PER_S_PA * plan.leak_share * length_m * grid.height_m
-        untreated += leak * _on_wall(grid, wall, 0.0, length_m)
-    out = treated + untreated
+    geometry = _geometry(plan, grid, faces)
+    open_shares = AirShares(
+        gap=np.array([row.gap_share for row in plan.rows if row.name in faces]),
+        free=np.array([opening.free_share for opening in plan.openings]),
+        leak=np.array(plan.leak_share),
+    )
     return AirNetwork(
         grid=grid,
         inputs=names,
         rows=tuple((faces[row.name], row.blows == "north") for row in plan.rows if row.name in faces),
-        open_x=open_x,
-        open_y=open_y,
-        open_out=out,
-        treated_share=np.divide(treated, out, out=np.zeros_like(out), where=out > 0.0),
-        mix_x=mix_x,
-        mix_y=mix_y,
+        geometry=geometry,
+        conductances=conductances(grid, geometry, open_shares, xp=NUMPY),
         up=up,
         down=down,
         exhaust=exhaust,
@@ -235,10 +256,54 @@ def _on_wall(grid: Grid, wall: str, from_m: float, to_m: float, y_from_m: float 
     return spread
 
 
-def _opening_conductance(grid: Grid, opening: Opening) -> Floats:
-    area_m2 = (opening.to_m - opening.from_m) * grid.height_m * opening.free_share
-    conductance: Floats = ORIFICE_M_PER_S_PA * area_m2 * _on_wall(grid, opening.wall, opening.from_m, opening.to_m)
-    return conductance
+def _geometry(plan: RoomPlan, grid: Grid, faces: dict[str, int]) -> Geometry:
+    nx, ny = grid.nx, grid.ny
+    rows = [row for row in plan.rows if row.name in faces]
+    on, covered = np.zeros((len(rows), nx, ny - 1)), np.zeros((len(rows), nx, ny - 1))
+    for number, row in enumerate(rows):
+        on[number, :, faces[row.name]] = 1.0
+        covered[number, :, faces[row.name]] = _covered_m(row.from_m, row.to_m, nx, grid.dx_m) / grid.dx_m
+    openings = [(o.to_m - o.from_m) * grid.height_m * _on_wall(grid, o.wall, o.from_m, o.to_m) for o in plan.openings]
+    walls = [
+        plan.wall_length_m(wall) * grid.height_m * _on_wall(grid, wall, 0.0, plan.wall_length_m(wall))
+        for wall in ("south", "north", "west", "east")
+    ]
+    return Geometry(
+        row_faces=on,
+        row_covered=covered,
+        opening_m2=np.array(openings).reshape(len(openings), nx, ny),
+        opening_treated=np.array([1.0 if o.treated else 0.0 for o in plan.openings]),
+        wall_m2=np.sum(walls, axis=0),
+    )
+
+
+def conductances(grid: Grid, geometry: Geometry, shares: AirShares, *, xp: Namespace) -> Conductances:
+    """Turn open shares into conductances; differentiable, so that gaps, louvres and leaks can be fitted.
+
+    Args:
+        grid, geometry: of a network, ``geometry`` in the namespace of the shares.
+        shares: open shares.
+        xp: namespace of all.
+    """
+    along, across = grid.height_m * grid.dy_m / grid.dx_m, grid.height_m * grid.dx_m / grid.dy_m
+    still_x, still_y = 0.0 * geometry.wall_m2[:-1], 0.0 * geometry.wall_m2[:, :-1]
+    covered = still_y + xp.sum(geometry.row_covered, axis=0)
+    gap_m = grid.dx_m * grid.height_m * (still_y + xp.sum(geometry.row_faces * shares.gap[:, None, None], axis=0))
+
+    def through(open_: float, barrier: Array) -> Array:
+        return (1.0 - covered) * open_ + covered * (open_ * barrier / (open_ + barrier))
+
+    openings = ORIFICE_M_PER_S_PA * geometry.opening_m2 * shares.free[:, None, None]
+    treated = xp.sum(openings * geometry.opening_treated[:, None, None], axis=0)
+    out = xp.sum(openings, axis=0) + ORIFICE_M_PER_S_PA * shares.leak * geometry.wall_m2
+    return Conductances(
+        x=still_x + OPEN_AIR_M2_PER_S_PA * along,
+        y=through(OPEN_AIR_M2_PER_S_PA * across, ORIFICE_M_PER_S_PA * gap_m),
+        out=out,
+        treated_share=treated / xp.maximum(out, 1e-12),
+        mix_x=still_x + along,
+        mix_y=through(across, gap_m / ROW_DEPTH_M),
+    )
 
 
 class AirBasis(NamedTuple):
@@ -274,14 +339,16 @@ class AirFlows(NamedTuple):
     intake: Array
 
 
-def air_basis(network: AirNetwork) -> AirBasis:
+def air_basis(network: AirNetwork, through: Conductances | None = None, *, xp: Namespace = NUMPY) -> AirBasis:
     """Solve the potential for a unit flow of every input, once for a room.
 
     Args:
         network: the room in cells.
+        through: other conductances than the network's own, in numpy or torch; gradients pass in torch.
+        xp: namespace of ``through``.
 
     Returns:
-        The basis C, numpy float64.
+        The basis C, numpy double precision, or as ``through``.
 
     Raises:
         ParamsError: no opening and no leak: pressures would have no reference.
@@ -291,9 +358,10 @@ def air_basis(network: AirNetwork) -> AirBasis:
         Potential flow with sources: Batchelor, An Introduction to Fluid Dynamics, ch. 6; here with a
         resistance, as in a porous medium, discretised by finite volumes.
     """
-    grid = network.grid
-    count = len(network.inputs)
-    if not network.open_out.any():
+    grid, count = network.grid, len(network.inputs)
+    if through is None:
+        through = network.conductances
+    if not (network.conductances.out > 0.0).any():
         raise ParamsError(
             explain(
                 "no opening connects the room to outdoors",
@@ -306,28 +374,39 @@ def air_basis(network: AirNetwork) -> AirBasis:
     closed = np.zeros((grid.nx, 1, count))
     gained = network.intake - network.exhaust
     gained = gained + np.concatenate([closed, net], axis=1) - np.concatenate([net, closed], axis=1)
-    potential = _potentials(network, gained.reshape(-1, count)).reshape(grid.nx, grid.ny, count)
+    if xp.name == "numpy":
+        flat = _potentials(grid, through, gained.reshape(-1, count))
+    else:
+        flat = _potentials_torch(grid, through, xp.asarray(gained.reshape(-1, count), like=through.out))
+    potential = flat.reshape(grid.nx, grid.ny, count)
+    prescribed = [
+        xp.asarray(flow, like=potential) for flow in (network.up, network.down, network.exhaust, network.intake)
+    ]
     paths = (
-        network.open_x[:, :, None] * (potential[:-1] - potential[1:]),
-        network.open_y[:, :, None] * (potential[:, :-1] - potential[:, 1:]),
-        network.open_out[:, :, None] * potential,
-        network.up,
-        network.down,
-        network.exhaust,
-        network.intake,
+        through.x[:, :, None] * (potential[:-1] - potential[1:]),
+        through.y[:, :, None] * (potential[:, :-1] - potential[:, 1:]),
+        through.out[:, :, None] * potential,
+        *prescribed,
     )
-    return AirBasis(np.concatenate([path.reshape(-1, count) for path in paths]), grid.nx, grid.ny)
+    return AirBasis(
+        xp.concat([path.reshape(path.shape[0] * path.shape[1], count) for path in paths], 0), grid.nx, grid.ny
+    )
 
 
-def _potentials(network: AirNetwork, gained: Floats) -> Floats:
-    """Solve ``sum of outflows = gained`` for the potential of every cell, (cells, U)."""
-    nx, ny = network.grid.nx, network.grid.ny
-    cells = np.arange(nx * ny).reshape(nx, ny)
+def _neighbours(grid: Grid) -> tuple[Floats, Floats]:
+    """Cells on both sides of every face, first those in x, then those in y."""
+    cells = np.arange(grid.nx * grid.ny).reshape(grid.nx, grid.ny)
     first = np.concatenate([cells[:-1].ravel(), cells[:, :-1].ravel()])
-    second = np.concatenate([cells[1:].ravel(), cells[:, 1:].ravel()])
-    between = np.concatenate([network.open_x.ravel(), network.open_y.ravel()])
-    diagonal = network.open_out.ravel() + np.bincount(first, between, nx * ny) + np.bincount(second, between, nx * ny)
-    if nx * ny <= DENSE_CELLS_MAX:
+    return first, np.concatenate([cells[1:].ravel(), cells[:, 1:].ravel()])
+
+
+def _potentials(grid: Grid, through: Conductances, gained: Floats) -> Floats:
+    """Solve ``sum of outflows = gained`` for the potential of every cell, (cells, U)."""
+    count = grid.nx * grid.ny
+    first, second = _neighbours(grid)
+    between = np.concatenate([through.x.ravel(), through.y.ravel()])
+    diagonal = through.out.ravel() + np.bincount(first, between, count) + np.bincount(second, between, count)
+    if count <= DENSE_CELLS_MAX:
         matrix = np.diag(diagonal)
         matrix[first, second] = matrix[second, first] = -between
         return np.linalg.solve(matrix, gained)
@@ -336,14 +415,27 @@ def _potentials(network: AirNetwork, gained: Floats) -> Floats:
         from scipy.sparse.linalg import splu
     except ImportError as error:
         raise MissingExtraError(
-            explain(f"{nx * ny} cells need scipy", fix="Install it with: pip install 'minesim[report]'")
+            explain(f"{count} cells need scipy", fix="Install it with: pip install 'minesim[report]'")
         ) from error
-    every = np.arange(nx * ny)
+    every = np.arange(count)
     entries = np.concatenate([diagonal, -between, -between])
     where = (np.concatenate([every, first, second]), np.concatenate([every, second, first]))
     factor = splu(coo_array((entries, where)).tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
     solved: Floats = factor.solve(gained)
     return solved
+
+
+def _potentials_torch(grid: Grid, through: Conductances, gained: Array) -> Array:
+    """The same in torch, dense, so that gradients reach the conductances."""
+    import torch
+
+    first, second = _neighbours(grid)
+    incidence = np.zeros((first.size, grid.nx * grid.ny))
+    incidence[np.arange(first.size), first], incidence[np.arange(first.size), second] = 1.0, -1.0
+    across = torch.as_tensor(incidence, dtype=gained.dtype, device=gained.device)
+    between = torch.cat([through.x.reshape(-1), through.y.reshape(-1)])
+    matrix = across.T @ (between[:, None] * across) + torch.diag(through.out.reshape(-1))
+    return torch.linalg.solve(matrix, gained)
 
 
 def air_flows(basis: AirBasis, inputs_m3_per_s: Array, *, xp: Namespace) -> AirFlows:
@@ -459,7 +551,7 @@ def eddy_at_m2_per_s(network: AirNetwork, eddy_m2_per_s: float, x_m: Array, y_m:
         return eddy_m2_per_s * xp.ones_like(y_m)
     i, _ = _cell_of(grid, x_m, y_m, xp=xp)
     face = xp.clip(xp.round(y_m / grid.dy_m) - 1.0, 0.0, grid.ny - 2.0)
-    open_share = network.mix_y * grid.dy_m / (grid.height_m * grid.dx_m)
+    open_share = network.conductances.mix_y * grid.dy_m / (grid.height_m * grid.dx_m)
     table = xp.asarray(open_share, like=y_m).reshape(-1)
     return eddy_m2_per_s * xp.take(table, xp.index(i * (grid.ny - 1) + face))
 

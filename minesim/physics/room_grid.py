@@ -16,14 +16,27 @@ Order of use: :func:`room_model` once, :func:`room_equations` and :func:`factori
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from minesim.arrays import Array, Namespace
-from minesim.physics.airflow import AirBasis, AirFlows, AirNetwork, Grid, air_basis, air_flows, cut_room
+from minesim.errors import ParamsError, explain
+from minesim.physics.airflow import (
+    AirBasis,
+    AirFlows,
+    AirNetwork,
+    AirShares,
+    Geometry,
+    Grid,
+    air_basis,
+    air_flows,
+    conductances,
+    cut_room,
+)
 from minesim.physics.room_plan import RoomPlan
 
 
@@ -114,9 +127,9 @@ def model_of_network(
     return RoomModel(
         network=network,
         basis=air_basis(network),
-        treated_share=network.treated_share,
-        mix_x=eddy_m2_per_s * network.mix_x,
-        mix_y=eddy_m2_per_s * network.mix_y,
+        treated_share=network.conductances.treated_share,
+        mix_x=eddy_m2_per_s * network.conductances.mix_x,
+        mix_y=eddy_m2_per_s * network.conductances.mix_y,
         heat_to=network.heat_to.reshape(cells, groups) * air_share,
         inlet_from=np.ascontiguousarray(network.inlet_from.reshape(cells, groups).T),
         through_up=network.up[:, :, :groups].reshape(faces, groups),
@@ -127,6 +140,29 @@ def model_of_network(
         eye=eye,
         below=np.eye(grid.ny, k=-1),
         above=np.eye(grid.ny, k=1),
+    )
+
+
+def with_air(model: RoomModel, shares: AirShares, eddy_m2_per_s: Array, *, xp: Namespace) -> RoomModel:
+    """The same room with other gaps, louvres, leaks and mixing; in torch gradients pass, as a calibration needs.
+
+    Heat, fan and structure factors need nothing of this kind: scale the inputs of :func:`set_air` and :func:`advance`,
+    or replace the model's structure fields.
+
+    Args:
+        model: the room, in the namespace of the shares.
+        shares: open shares of rows, openings and outer walls.
+        eddy_m2_per_s: eddy diffusivity, ().
+        xp: namespace of all.
+    """
+    geometry = Geometry(*(xp.asarray(part, like=shares.gap) for part in model.network.geometry))
+    through = conductances(model.grid, geometry, shares, xp=xp)
+    return replace(
+        model,
+        basis=air_basis(model.network, through, xp=xp),
+        treated_share=through.treated_share,
+        mix_x=eddy_m2_per_s * through.mix_x,
+        mix_y=eddy_m2_per_s * through.mix_y,
     )
 
 
@@ -410,6 +446,35 @@ def structure_after(equations: RoomEquations, air_c: Array, structure_c: Array, 
 def inlet_temps_c(model: RoomModel, air_c: Array) -> Array:
     """Air that each group takes in, degC, (M,) or (M, B)."""
     return model.inlet_from @ air_c.reshape(model.inlet_from.shape[1], *air_c.shape[2:])
+
+
+def sensor_cells(grid: Grid, places_m: Mapping[str, tuple[float, float]]) -> npt.NDArray[np.int64]:
+    """Cells in which sensors hang, for ``air_c.reshape(cells, ...)[index]``.
+
+    A sensor reads its cell: interpolating between cells would be worse by 0.2 to 0.5 K, and wrong across a row.
+
+    Args:
+        grid: the cells.
+        places_m: name -> (x, y), m.
+
+    Returns:
+        Flat indices, in the order of the names.
+
+    Raises:
+        ParamsError: a sensor outside the room, or not a number; it is named.
+    """
+    cells = []
+    for name, (x_m, y_m) in places_m.items():
+        if not (0.0 <= x_m <= grid.length_m and 0.0 <= y_m <= grid.width_m):
+            raise ParamsError(
+                explain(
+                    f"sensor {name!r} hangs at ({x_m:g}, {y_m:g}) m",
+                    allowed=f"inside the room of {grid.length_m:g} x {grid.width_m:g} m",
+                )
+            )
+        i, j = min(int(x_m / grid.dx_m), grid.nx - 1), min(int(y_m / grid.dy_m), grid.ny - 1)
+        cells.append(i * grid.ny + j)
+    return np.array(cells, dtype=np.int64)
 
 
 class HeatBalance(NamedTuple):

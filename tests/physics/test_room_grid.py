@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from minesim.arrays import NUMPY, torch_namespace
 from minesim.catalog.layouts import layout, layout_names
-from minesim.physics.airflow import AirFlows
+from minesim.errors import ParamsError
+from minesim.physics.airflow import AirFlows, AirShares
 from minesim.physics.room_fine import FineRoom, advance_fine, fine_room, sparse_factor
 from minesim.physics.room_grid import (
     RoomModel,
@@ -24,7 +25,9 @@ from minesim.physics.room_grid import (
     inlet_temps_c,
     room_equations,
     room_model,
+    sensor_cells,
     set_air,
+    with_air,
 )
 from minesim.physics.room_plan import MinerGroup, Opening, RoomFan, RoomPlan, Row, check_plan
 from tests.physics.rooms import RHO_CP, cell_means, channel, operating_points
@@ -321,6 +324,47 @@ def test_gradients_reach_flows_and_heat() -> None:
             ends.append(steady(model, *both).max())
         slope = (ends[0] - ends[1]) / (2e-5 * values[index])
         assert tensor.grad[index].item() == pytest.approx(slope, rel=1e-4)
+
+
+def test_gaps_louvres_leaks_and_mixing_can_be_fitted_by_gradients() -> None:
+    torch = pytest.importorskip("torch")
+    plan = layout("hall")
+    model, xp = room_model(plan, 8, 4), torch_namespace()
+    _, inputs, heat = next(operating_points(plan, 1, 11))
+    values = (np.array([0.08, 0.03]), np.array([0.4, 0.2]), np.array(0.01), np.array(0.3))
+
+    def intake(gap: Any, free: Any, leak: Any, eddy: Any, m: RoomModel, u: Any, h: Any, xp: Any) -> Any:
+        changed = with_air(m, AirShares(gap, free, leak), eddy, xp=xp)
+        _, equations, factor = set_air(changed, u, RHO_CP, math.inf, xp=xp)
+        still = xp.zeros_like(changed.treated_share)
+        return inlet_temps_c(changed, advance(changed, equations, factor, still, h, 30.0, 30.0).air_c).sum()
+
+    leaves = [torch.as_tensor(v).requires_grad_() for v in values]
+    tensors = model.to(torch.as_tensor), torch.as_tensor(inputs), torch.as_tensor(heat), xp
+    total = intake(*leaves, *tensors)
+    total.backward()
+    reference = float(intake(*values, model, inputs, heat, NUMPY))
+    assert total.item() == pytest.approx(reference, rel=1e-10)
+    for number, leaf in enumerate(leaves):
+        moved = [v.copy() for v in values]
+        moved[number] = moved[number] * 1.00001
+        ahead = float(intake(*moved, model, inputs, heat, NUMPY))
+        slope = float((leaf.grad.numpy() * values[number]).sum())
+        assert slope == pytest.approx((ahead - reference) / 1e-5, rel=1e-2, abs=1e-3)
+    rows = tuple(replace(row, gap_share=gap) for row, gap in zip(plan.rows, values[0], strict=True))
+    openings = tuple(replace(o, free_share=free) for o, free in zip(plan.openings, values[1], strict=True))
+    edited = replace(plan, rows=rows, openings=openings, leak_share=0.01, eddy_m2_per_s=0.3)
+    by_plan = steady(room_model(edited, 8, 4), inputs, heat)
+    assert inlet_temps_c(model, by_plan).sum() == pytest.approx(reference, rel=1e-10)
+
+
+def test_sensors_read_the_cell_in_which_they_hang_and_must_hang_in_the_room() -> None:
+    grid = room_model(layout("container_40ft"), 8, 4).grid
+    cells = sensor_cells(grid, {"corner": (12.03, 2.35), "cold": (0.1, 0.1), "hot": (6.2, 1.3)})
+    assert cells.tolist() == [31, 0, 4 * 4 + 2]
+    for place in ((13.0, 1.0), (1.0, -0.1), (math.nan, 1.0)):
+        with pytest.raises(ParamsError, match="sensor 'lost' hangs at"):
+            sensor_cells(grid, {"lost": place})
 
 
 # --- coarse grids against the fine reference
