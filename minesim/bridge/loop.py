@@ -33,6 +33,7 @@ from minesim.bridge.snapshot import ActionView, FeedView, MinerView, PolicyView,
 LOG = logging.getLogger(__name__)
 MEMORY_KEY: Final = "decider"
 IDENTITIES_KEY: Final = "identities"
+DECISION_KEY: Final = "decision"
 MESSAGES_KEPT: Final = 50
 AGE_SHOWN_S: Final = 32 * 86400.0
 """A series that may be older than any is shown with this limit."""
@@ -113,6 +114,8 @@ class Bridge:
         self._identities: dict[str, dict[str, Any]] = {}
         self._strangers: dict[str, Identity] = {}
         self._preset_w: dict[str, dict[str, float]] = {}
+        self._decision: Any = None
+        self._why: dict[str, Why] = {}
         self._released_at_s = clock.now_s()
 
     # ------------------------------------------------------------------ beginning and end
@@ -127,6 +130,7 @@ class Bridge:
         if MEMORY_KEY in documents:
             self._decider.recall(documents[MEMORY_KEY])
         self._identities = dict(documents.get(IDENTITIES_KEY, {}))
+        self._decision = documents.get(DECISION_KEY)
         now_s = self._clock.now_s()
         detail = {"mode": self.settings.mode, "policy": asdict(self.policy)}
         self._journal.note("start", at_s=now_s, policy=self._label, detail=detail)
@@ -178,10 +182,15 @@ class Bridge:
             plans = self._writer.plan(passed.desired, lap.answers)
             if passed.decision is not None:
                 self._cycle += 1
+                self._why, self._decision = passed.why, asdict(passed.decision)
                 self._expect(passed)
             results = await self._act(passed, plans)
             self._measure(passed, lap)
-            documents = {MEMORY_KEY: self._decider.to_json(), IDENTITIES_KEY: self._identities}
+            documents = {
+                MEMORY_KEY: self._decider.to_json(),
+                IDENTITIES_KEY: self._identities,
+                DECISION_KEY: self._decision,
+            }
             self._journal.remember(documents, cycle=self._cycle, at_s=self._clock.now_s())
         except JournalError as error:
             self._metrics.count_journal_error()
@@ -340,7 +349,9 @@ class Bridge:
         )
 
     def _miner_view(self, member: Member, lap: Lap, passed: Pass, now_s: float, *, paused: bool) -> MinerView:
-        name, why = member.address, passed.why.get(member.address, Why.NONE)
+        name = member.address
+        # What limited the last decision goes on until the next.
+        why = max(passed.why.get(name, Why.NONE), self._why.get(name, Why.NONE))
         answers, record = lap.latest.get(name), self._decider.memory.miners.get(name)
         target = None if record is None else record.target
         view = MinerView(

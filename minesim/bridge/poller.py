@@ -21,7 +21,7 @@ class PollLimits:
 
     Attributes:
         concurrency: miners that are spoken to at the same time.
-        facts_every_s: how often presets and limits are read anew, s; they change by a tuning run or an update.
+        facts_every_s: how often identity, presets and limits are read anew, s; tuning and updates change them.
         rest_min_s, rest_max_s: pause after the first failed poll, doubled with each further one up to the second, s.
     """
 
@@ -37,7 +37,6 @@ class _Contact:
 
     answers: Answers | None = None
     facts_at_s: float | None = None
-    identity: Identity | None = None
     failures: int = 0
     rests_until_s: float = 0.0
 
@@ -126,11 +125,10 @@ class Poller:
     ) -> Answers:
         port, now_s = self._ports[name], self._clock.monotonic_s()
         configuration = await port.configuration()
-        back = contact.failures > 0 or contact.identity is None
-        if back:
+        due = contact.facts_at_s is None or now_s - contact.facts_at_s >= self._limits.facts_every_s
+        if due or contact.failures > 0:
             # Another machine may stand at the address of one that was away.
-            contact.identity = identities[name] = await port.identity()
-        if back or contact.facts_at_s is None or now_s - contact.facts_at_s >= self._limits.facts_every_s:
+            identities[name] = await port.identity()
             facts[name] = MinerFacts(await port.presets(), configuration, await port.limits())
             contact.facts_at_s = now_s
         return Answers(configuration, await port.reading())

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from agents.baselines.base import Knowledge, Rule
+from minesim.arrays import NUMPY
 from minesim.bridge.actuator import Actuator, Planner
 from minesim.bridge.decide import Decider, Settings
 from minesim.bridge.feeds import FeedBook
@@ -21,12 +22,14 @@ from minesim.bridge.readings import SiteNow
 from minesim.bridge.snapshot import PolicyView, Snapshot
 from minesim.bridge.vnish import VnishMiner
 from minesim.bridge.vnish_auth import Credentials
+from minesim.control.actuate import command_power_w
 from minesim.control.envelope import limits
 from minesim.control.fleet import CohortSpec, fleet_curves
 from minesim.control.observe import schema
 from minesim.emulator.emulator import Emulator
 from minesim.emulator.twin import FleetDraw
 from minesim.emulator.weather import Weather
+from minesim.physics.firmware import FirmwareCommand
 from minesim.scenario import Scenario, TraceTable, compile_table
 from minesim.site_spec import SiteSpec
 from tests.bridge.replay import replay_feeds
@@ -158,6 +161,12 @@ class Rehearsal:
             await self.bridge.cycle()
             self.emulator.advance(self.poll_s)
             each()
+
+    def commanded_w(self) -> float:
+        """Power that the miners are set to, W."""
+        twin = self.emulator.twin
+        command = FirmwareCommand(twin.run, twin.preset, twin.throttle)
+        return float(command_power_w(command, twin.params.curves, xp=NUMPY).sum())
 
     @property
     def writes(self) -> int:
