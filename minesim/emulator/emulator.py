@@ -127,7 +127,7 @@ class Emulator:
             for index in (self.twin.state.firmware.tripped > before).nonzero()[0].tolist():
                 self.miners[index].event("overheat")
                 self.miners[index].log("status", "ERROR: Overheating, mining stopped")
-            self._freeze()
+            self._look_at_faults()
 
     # ------------------------------------------------------------------ faults
 
@@ -137,20 +137,22 @@ class Emulator:
             if not 0 <= fault.miner < len(self.miners):
                 raise ParamsError(explain(f"a fault of miner {fault.miner}", allowed=f"0 to {len(self.miners) - 1}"))
             self._faults.add(fault)
-        self._freeze()
+        self._look_at_faults()
 
     def clear_faults(self, miner: int | None = None) -> None:
         """Take the faults of a miner, or all faults, back."""
         self._faults.clear(miner)
-        self._freeze()
+        self._look_at_faults()
 
-    def _freeze(self) -> None:
-        stale = self._faults.all_active(self.elapsed_s, (FaultKind.STALE,))
+    def _look_at_faults(self) -> None:
+        """Begin and end what is due, and keep the readings that stand still."""
+        self._faults.at(self.elapsed_s)
+        stale = self._faults.on_of_kinds((FaultKind.STALE,))
         if stale or self._frozen:
             self._frozen = {fault: self._frozen.get(fault) or self._fresh_view(fault.miner) for fault in stale}
 
     def _break_machines(self) -> None:
-        broken = frozenset(self._faults.all_active(self.elapsed_s, MACHINE))
+        broken = frozenset(self._faults.on_of_kinds(MACHINE))
         if broken == self._machine:
             return
         setup = self.twin.setup
@@ -192,14 +194,14 @@ class Emulator:
 
     def view(self, index: int) -> View:
         """What a miner's firmware sees now, with the faults of its sensors."""
-        faults = self._faults.active(index, self.elapsed_s)
+        faults = self._faults.on(index)
         for fault in faults:
             if fault.kind is FaultKind.STALE and fault in self._frozen:
                 return self._frozen[fault]
         return self._fresh_view(index, faults)
 
     def _fresh_view(self, index: int, faults: Sequence[Fault] | None = None) -> View:
-        faults = self._faults.active(index, self.elapsed_s) if faults is None else faults
+        faults = self._faults.on(index) if faults is None else faults
         return view_of(self.miners[index], self.twin, self.history, faults)
 
     def reachable(self, index: int) -> bool:
@@ -207,13 +209,11 @@ class Emulator:
         miner = self.miners[index]
         if miner.rebooting(self.elapsed_s):
             return False
-        return all(f.kind is not FaultKind.UNREACHABLE for f in self._faults.active(index, self.elapsed_s))
+        return all(f.kind is not FaultKind.UNREACHABLE for f in self._faults.on(index))
 
     def silent(self, index: int) -> bool:
         """Whether a miner accepts connections but never answers."""
-        return any(
-            fault.kind is FaultKind.TIMEOUT and not fault.path for fault in self._faults.active(index, self.elapsed_s)
-        )
+        return any(fault.kind is FaultKind.TIMEOUT and not fault.path for fault in self._faults.on(index))
 
     def request(
         self, index: int, method: str, target: str, body: Any = None, headers: dict[str, str] | None = None
@@ -239,7 +239,7 @@ class Emulator:
         path = request.path.removeprefix(API_ROOT)
         if _is_write(request, path):
             miner.writes[f"{request.method} {path}"] += 1
-        faults = [fault for fault in self._faults.active(index, self.elapsed_s) if fault.concerns(path)]
+        faults = [fault for fault in self._faults.on(index) if fault.concerns(path)]
         miner.wall.offset_s = sum(fault.amount for fault in faults if fault.kind is FaultKind.CLOCK_JUMP)
         if not faults:
             reply = self._reply(miner, request)

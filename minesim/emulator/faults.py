@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
+import heapq
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from minesim.errors import ParamsError, explain
@@ -89,6 +91,9 @@ _LEVELS = {
     FaultKind.BOARD_LOST: 0.0,
 }
 
+SLACK_S = 1e-6
+"""Sums of control steps may miss a time by a hair."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -121,43 +126,52 @@ class Fault:
         """The level, or the default of the kind."""
         return _LEVELS.get(self.kind, 0.0) if self.level is None else self.level
 
-    def active(self, elapsed_s: float) -> bool:
-        """Whether it is on at ``elapsed_s`` seconds after the start."""
-        return self.at_s <= elapsed_s < self.at_s + self.duration_s
-
     def concerns(self, path: str) -> bool:
         """Whether it concerns requests for this path below ``/api/v1``."""
         return path.startswith(self.path)
 
 
 class FaultBook:
-    """The faults of a fleet by miner."""
+    """The faults of a fleet: which are to come and which are on. Time only moves forward."""
 
     def __init__(self) -> None:
-        self._of_miner: dict[int, list[Fault]] = {}
+        self._coming: list[tuple[float, int, Fault]] = []
+        self._ending: list[tuple[float, int, Fault]] = []
+        self._on: dict[int, list[Fault]] = {}
+        self._numbers = itertools.count()
 
     def add(self, fault: Fault) -> None:
-        """Schedule a fault."""
-        self._of_miner.setdefault(fault.miner, []).append(fault)
+        """Schedule a fault; it counts from the next :meth:`at` on."""
+        heapq.heappush(self._coming, (fault.at_s, next(self._numbers), fault))
 
     def clear(self, miner: int | None = None) -> None:
         """Forget the faults of a miner, or all."""
+        self._coming = [entry for entry in self._coming if miner is not None and entry[2].miner != miner]
+        heapq.heapify(self._coming)
         if miner is None:
-            self._of_miner.clear()
+            self._on.clear()
         else:
-            self._of_miner.pop(miner, None)
+            self._on.pop(miner, None)
 
-    def active(self, miner: int, elapsed_s: float) -> list[Fault]:
-        """Faults of a miner that are on now."""
-        of_miner = self._of_miner.get(miner)
-        return [] if not of_miner else [fault for fault in of_miner if fault.active(elapsed_s)]
+    def at(self, elapsed_s: float) -> None:
+        """Begin and end what is due ``elapsed_s`` seconds after the start."""
+        while self._coming and self._coming[0][0] <= elapsed_s + SLACK_S:
+            _, number, fault = heapq.heappop(self._coming)
+            self._on.setdefault(fault.miner, []).append(fault)
+            heapq.heappush(self._ending, (fault.at_s + fault.duration_s, number, fault))
+        while self._ending and self._ending[0][0] <= elapsed_s + SLACK_S:
+            fault = heapq.heappop(self._ending)[2]
+            of_miner = self._on.get(fault.miner, [])
+            if fault in of_miner:
+                of_miner.remove(fault)
+                if not of_miner:
+                    del self._on[fault.miner]
 
-    def all_active(self, elapsed_s: float, kinds: Iterable[FaultKind]) -> tuple[Fault, ...]:
-        """Faults of some kinds that are on now, of all miners."""
+    def on(self, miner: int) -> Sequence[Fault]:
+        """Faults of a miner that are on."""
+        return self._on.get(miner, ())
+
+    def on_of_kinds(self, kinds: Iterable[FaultKind]) -> tuple[Fault, ...]:
+        """Faults of some kinds that are on, of all miners."""
         wanted = frozenset(kinds)
-        return tuple(
-            fault
-            for of_miner in self._of_miner.values()
-            for fault in of_miner
-            if fault.kind in wanted and fault.active(elapsed_s)
-        )
+        return tuple(fault for of_miner in self._on.values() for fault in of_miner if fault.kind in wanted)
