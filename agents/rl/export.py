@@ -131,7 +131,7 @@ def export_policy(folder: Path, world: World, *, int8: bool = False) -> Exported
                 fix="Its memory would be lost when a bridge restarts; train one with agent.lstm_size=0.",
             )
         )
-    content = _export(trained)
+    content, exact = _export(trained), b""
     policy = NetworkPolicy(POLICY_FILE, trained.actions.size, trained.repeat)
     if isinstance(trained.actions, RuleResidual):
         rule = trained.actions.rule
@@ -148,14 +148,14 @@ def export_policy(folder: Path, world: World, *, int8: bool = False) -> Exported
             )
         )
     if int8:
-        plain, content = content, _quantised(content)
+        exact, content = content, _quantised(content)
         policy = replace(policy, precision="int8")
         short = _run(content, policy, trained, world).act(observations)
         trained.reset()
-        gap = np.abs(short - _run(plain, policy, trained, world).act(observations))
+        gap = np.abs(short - _run(exact, policy, trained, world).act(observations))
         trained.reset()
         figures |= {"int8_max": float(gap.max()), "int8_mean": float(gap.mean())}
-    return Exported(policy, content, figures)
+    return Exported(policy, content, exact, figures)
 
 
 def _run(content: bytes, policy: NetworkPolicy, trained: TrainedPolicy, world: World) -> OnnxPolicy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,10 +68,18 @@ class Request:
 
 @dataclass(frozen=True)
 class Part:
-    """A policy in the form in which a bundle carries it."""
+    """A policy in the form in which a bundle carries it.
+
+    Attributes:
+        policy: what the manifest says of it.
+        files: name -> content.
+        exact: the same in float32, where ``files`` have 8 bits; otherwise empty.
+        figures: see :class:`minesim.promote.source.Exported`.
+    """
 
     policy: RulePolicy | NetworkPolicy
     files: Mapping[str, bytes] = field(default_factory=dict)
+    exact: Mapping[str, bytes] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -118,7 +126,8 @@ def part_of(chosen: Candidate, world: World, source: PolicySource, *, int8: bool
             raise ParamsError(explain(f"{chosen.agent!r} is a rule and has no weights", origin="--int8"))
         return Part(RulePolicy(chosen.agent, chosen.params))
     exported = source.learned(chosen.folder, world, int8=int8)
-    return Part(exported.policy, {POLICY_FILE: exported.file}, exported.figures)
+    exact = {POLICY_FILE: exported.exact} if exported.exact else {}
+    return Part(exported.policy, {POLICY_FILE: exported.file}, exact, exported.figures)
 
 
 def judge(
@@ -145,9 +154,8 @@ def judge(
     world = rehearsal_world(run, scenario, LIMITS)
     part = part_of(chosen, world, source, int8=request.int8)
     parts = [part, part_of(incumbent, world, source)]
-    lossy = isinstance(part.policy, NetworkPolicy) and part.policy.precision == "int8"
-    if lossy:
-        parts.append(part_of(chosen, world, source))
+    if part.exact:
+        parts.append(replace(part, files=part.exact))
     weeks = rehearsal_weeks(run, world)
     policies = [_ready(request.agent, item, world, source) for item in parts]
     steps = world.horizon_steps
@@ -162,7 +170,7 @@ def judge(
         agent=done[0],
         incumbent=done[1],
         weeks=weeks,
-        int8_loss_usd=float((done[2].profit_usd - done[0].profit_usd).mean()) if lossy else np.nan,
+        int8_loss_usd=float((done[2].profit_usd - done[0].profit_usd).mean()) if part.exact else np.nan,
     )
 
 

@@ -23,11 +23,13 @@ class Exported:
     Attributes:
         policy: what the manifest says of it.
         file: content of the ONNX file.
+        exact: of an 8-bit file, the float32 file that it was made of; otherwise empty.
         figures: how far it is from what was judged, by name, in units of the action.
     """
 
     policy: NetworkPolicy
     file: bytes
+    exact: bytes = b""
     figures: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -174,7 +174,8 @@ def rehearsed(profit: float, **broken: int) -> Rehearsed:
 
 def test_rehearsal() -> None:
     assert all(gate.passed for gate in rehearsal_gates(rehearsed(2.0), rehearsed(1.0), "bridge"))
-    envelope, gain = rehearsal_gates(rehearsed(1.0, ramp=2, trips=1), rehearsed(1.0), "bridge")
+    assert all(gate.passed for gate in rehearsal_gates(rehearsed(1.0), rehearsed(1.0), "bridge")), "quiet weeks"
+    envelope, gain = rehearsal_gates(rehearsed(1.0, ramp=2, trips=1), rehearsed(1.02), "bridge")
     assert (envelope.value, envelope.passed) == (3.0, False)
     assert "ramp 2, trips 1" in envelope.note
     assert not gain.passed
