@@ -425,8 +425,9 @@ def dry_cooler(
 def run_plant(plant: PlantParams, command: PlantCommand, weather: Weather, *, xp: Namespace) -> PlantOutcome:
     """Run fans, pad and coil for a control step, in that order through the supply air.
 
-    The pad and the coil treat the air that the exhaust fans draw in. Fans move a volume that does not depend on
-    density, so that thin or warm air carries less heat and takes less fan power.
+    The pad and the coil treat the air that comes in: what the exhaust fans draw, or what the intake fans push where
+    that is more. Fans move a volume that does not depend on density, so that thin or warm air carries less heat and takes
+    less fan power.
 
     Args:
         plant: what there is.
@@ -444,7 +445,7 @@ def run_plant(plant: PlantParams, command: PlantCommand, weather: Weather, *, xp
 
     flow = speed * each(plant.fan_flow_m3_per_s, speed)
     exhaust = each(plant.fan_is_exhaust, speed)
-    drawn = xp.sum(flow * exhaust, axis=0)
+    drawn = xp.maximum(xp.sum(flow * exhaust, axis=0), xp.sum(flow - flow * exhaust, axis=0))
     ratio = humidity_ratio(weather.temp_c, weather.rel_humidity_pct, pressure_pa, xp=xp)
     nothing = 0.0 * drawn
     temp_c, power_pad, power_dx, water = weather.temp_c + nothing, nothing, nothing, nothing

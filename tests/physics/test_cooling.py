@@ -234,6 +234,18 @@ def test_the_plant_of_a_container_on_a_hot_dry_day() -> None:
     assert slow.fan_flow_m3_per_s.sum() == 0.0
 
 
+def test_a_pad_treats_what_comes_in_by_whichever_fans_move_more() -> None:
+    pad = PadParams(face_m2=10.0)
+    drawn = replace(plant_of(layout("container_40ft"), pad), damper_flow_m3_per_s=())
+    pushed = replace(drawn, fan_is_exhaust=(0.0, 0.0, 0.0, 1.0))
+    water = [
+        float(run_plant(plant, command(4, 0, 0.5, pad=1.0), weather(35.0, 20.0), xp=NUMPY).water_kg_per_s)
+        for plant in (drawn, pushed, replace(pushed, fan_is_exhaust=(0.0, 0.0, 0.0, 0.0)))
+    ]
+    assert water[0] == pytest.approx(water[2])
+    assert 0.75 * water[0] < water[1] < 0.85 * water[0]  # three quarters of the air, at a better effectiveness
+
+
 def test_batch_and_torch_agree_with_one_site() -> None:
     torch = pytest.importorskip("torch")
     plant = plant_of(layout("hall"), PadParams(face_m2=120.0), DxParams(300e3))

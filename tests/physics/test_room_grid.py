@@ -92,6 +92,22 @@ def test_a_miner_whose_heat_falls_with_its_intake_settles_where_a_balance_by_han
     assert air[0, 0] == pytest.approx((RHO_CP * 10.0 * 20.0 + 400e3) / (RHO_CP * 10.0 + 4000.0))
 
 
+def test_an_intake_fan_brings_supply_air_and_a_leak_brings_outdoor_air() -> None:
+    # 6 m3/s pushed in through the coil at 15 C, 10 m3/s drawn out: the untreated louvre makes up 4 m3/s at 35 C.
+    fans = (
+        RoomFan("in", "intake", "south", 0.0, 2.0, 6.0, 500.0),
+        RoomFan("out", "exhaust", "north", 0.0, 4.0, 10.0, 1000.0),
+    )
+    louvre = (Opening("louvre", "south", 2.0, 4.0, 0.5, treated=False),)
+    model = without_mixing(two_aisles(fans=fans, openings=louvre))
+    air = steady(model, np.array([10.0, 6.0, 10.0]), np.array([1e5]), 15.0, 35.0)
+    assert air[0, 0] == pytest.approx(0.6 * 15.0 + 0.4 * 35.0, rel=1e-9)
+    assert air[0, 1] == pytest.approx(air[0, 0] + 1e5 / (RHO_CP * 10.0), rel=1e-9)
+    # Pushed harder than drawn, air leaves through the louvre and outdoor air stays outside.
+    pushed = steady(model, np.array([10.0, 12.0, 10.0]), np.array([1e5]), 15.0, 35.0)
+    assert pushed[0, 0] == pytest.approx(15.0, rel=1e-9)
+
+
 def lumped(dt_s: float, minutes: float) -> float:
     """Air of a well-mixed room, degC, some time after the miners start."""
     plan = replace(channel(), structure_j_per_k=2e6, structure_w_per_k=1000.0, envelope_w_per_k=150.0)
