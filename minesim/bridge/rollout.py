@@ -32,13 +32,17 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from minesim.bridge import documents
+from minesim.bridge.alerts import Alert, Severity
 from minesim.bridge.arms import Evidence, Period, check_period, compare
 from minesim.bridge.sequential import Anytime
 from minesim.bridge.waves import HOLDBACK, Design, RolloutPlan, assign, reached, switchback_candidate
+
+SITE_TROUBLE = ("SitePowerAboveCap", "FeedStale")
+CRITICAL_MINERS, CRITICAL_RATIO = 3, 2.0
 
 
 class Status(enum.StrEnum):
@@ -176,6 +180,35 @@ def step(rollout: Rollout, conditions: Iterable[Condition], now_s: float) -> Rol
     if rollout.status is Status.HELD and now_s < rollout.held_until_s:
         return rollout
     return _forward(replace(rollout, status=Status.RUNNING), found, now_s)
+
+
+def conditions_of(alerts: Iterable[Alert], candidates: Collection[str], miners: int) -> list[Condition]:
+    """What present alerts mean for a rollout.
+
+    It turns back when at least three miners with the candidate are in a critical state, in more than twice the share
+    that there is among the others (assumed). Any critical miner with the candidate holds it, as does trouble of the
+    site: over its cap, or a stale feed. What happens to the control alone does not.
+
+    Args:
+        alerts: all that hold now.
+        candidates: miners that run the candidate.
+        miners: how many miners the site has.
+    """
+    found, critical = [], set()
+    for alert in alerts:
+        if alert.miner and alert.severity >= Severity.CRITICAL:
+            critical.add(alert.miner)
+            if alert.miner in candidates:
+                found.append(Condition(Effect.HOLD, f"{alert.kind} {alert.miner}: {alert.text}"))
+        elif not alert.miner and alert.kind in SITE_TROUBLE:
+            found.append(Condition(Effect.HOLD, f"{alert.kind}: {alert.text}"))
+    ours = len(critical.intersection(candidates))
+    share = ours / max(1, len(candidates))
+    share_others = (len(critical) - ours) / max(1, miners - len(candidates))
+    if ours >= CRITICAL_MINERS and share > CRITICAL_RATIO * share_others:
+        text = f"{ours} miners with the candidate are in a critical state ({share:.0%}, others {share_others:.0%})"
+        return [Condition(Effect.ROLL_BACK, text), *found]
+    return found
 
 
 def _forward(rollout: Rollout, found: Evidence | None, now_s: float) -> Rollout:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minesim.bridge.alerts import Alert, Severity
 from minesim.bridge.arms import CellPeriod, Period
 from minesim.bridge.rollout import (
     Condition,
@@ -19,6 +20,7 @@ from minesim.bridge.rollout import (
     Rollout,
     Status,
     begin,
+    conditions_of,
     evidence,
     from_json,
     step,
@@ -236,6 +238,25 @@ def test_a_demanded_return_is_obeyed_in_any_phase_but_not_in_the_baseline() -> N
     assert story(5, conditions=lambda _: [back])[-1].status is Status.HELD
     end = story(20, effect=0.01, conditions=lambda day: [back] if day == 19 else [])[-1]
     assert (end.status, end.reason) == (Status.ROLLED_BACK, "operator: rollback")
+
+
+def test_what_alerts_mean() -> None:
+    def hot(*miners: str) -> list[Alert]:
+        return [Alert("MinerChipHot", Severity.CRITICAL, "chip at 90 C", miner) for miner in miners]
+
+    def effects(alerts: list[Alert]) -> list[Effect]:
+        return [condition.effect for condition in conditions_of(alerts, {"a", "b", "c", "d"}, 40)]
+
+    assert effects([]) == []
+    assert effects(hot("x", "y", "z")) == [], "the control's trouble alone"
+    assert effects(hot("a")) == [Effect.HOLD]
+    assert effects(hot("a", "b", "c"))[0] is Effect.ROLL_BACK
+    everywhere = hot("a", "b", "c", *(f"x{index}" for index in range(20)))
+    assert effects(everywhere) == [Effect.HOLD] * 3, "a hot day is not the candidate's doing"
+    assert effects([Alert("MinerUnreachable", Severity.WARNING, "silent", "a")]) == []
+    assert effects([Alert("FeedStale", Severity.WARNING, "price"), Alert("PolicyExpires", Severity.WARNING, "x")]) == [
+        Effect.HOLD
+    ]
 
 
 def test_a_complete_rollout_is_still_compared_with_its_holdback() -> None:
