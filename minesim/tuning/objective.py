@@ -72,7 +72,8 @@ class TuningLimits:
     """What no setting may do.
 
     Attributes:
-        temp_max_c: hottest reading of the chips, degC (the site's limit; firmware calls 85 hot and stops at 90).
+        temp_max_c: hottest reading of the chips in whole degrees, degC (the site's limit; firmware calls 85 hot and
+            stops at 90).
         error_max: greatest share of a channel's work lost to errors (assumed).
         power_max_w: wall power, W; None for no limit beside the supply's own.
     """

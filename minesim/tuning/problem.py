@@ -252,7 +252,10 @@ class TuningProblem:
 
     def _within(self, settings: Vector, settled: Settled) -> np.ndarray:
         ok = (settled.error_ratio.max(axis=1) <= self.limits.error_max) & (settled.power_w <= self.power_max_w)
-        cool = (settled.temp_c.max(axis=1) <= self.limits.temp_max_c) & (settled.temp_peak_c < self.device.trip_c)
+        # The limit is one of readings, which are whole degrees.
+        cool = (np.rint(settled.temp_c.max(axis=1)) <= self.limits.temp_max_c) & (
+            settled.temp_peak_c < self.device.trip_c
+        )
         return np.asarray(ok & cool & (settled.load_ratio < 1.0) & self.allowed(settings))
 
     def check(self, setting: Vector | Sequence[float]) -> Vector:

@@ -1,0 +1,1 @@
+"""Tuning by Bayesian optimisation, and the methods that it is compared with."""

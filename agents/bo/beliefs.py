@@ -1,0 +1,161 @@
+"""What is believed of a unit before its first trial, and what tuned units teach about the next one of their model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from minesim.arrays import NUMPY
+from minesim.physics import stability
+from minesim.tuning.device import Vector
+from minesim.tuning.problem import ERROR_NOISE_ABS, ERROR_NOISE_REL, TuningProblem
+
+SEEN_FROM: Final = 4.0 * ERROR_NOISE_ABS
+"""A share of errors below this is not told from none: it says only that the margin is not small."""
+SURELY_BELOW: Final = SEEN_FROM + 2.0 * ERROR_NOISE_ABS
+"""A share that was not seen is below this but for two standard deviations."""
+MARGIN_NOISE: Final = 0.001
+"""Least standard deviation of a margin that is read from errors."""
+VAGUE: Final = 1e2
+"""Variance of a reading that says nothing."""
+
+
+@dataclass(frozen=True)
+class Belief:
+    """Deviation of a unit from the catalog, by outcome: mean and standard deviation.
+
+    Attributes:
+        margin_shift, margin_sd: margin of a channel over the onset of errors.
+        log_power_shift, log_power_sd: logarithm of power.
+        log_hash_sd: logarithm of the clean hashrate.
+        temp_sd_k: hottest reading, K.
+    """
+
+    margin_shift: float
+    margin_sd: float
+    log_power_shift: float = 0.0
+    log_power_sd: float = 0.04
+    log_hash_sd: float = 0.005
+    temp_sd_k: float = 4.0
+
+
+def catalog_belief(problem: TuningProblem) -> Belief:
+    """What the catalog and the assumed spread of units say."""
+    return Belief(margin_shift=0.0, margin_sd=problem.margin_sd)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one tuned unit turned out to be: its deviations, averaged over its measured settings.
+
+    Attributes:
+        margins: of each channel.
+        log_power: of power.
+    """
+
+    margins: tuple[float, ...]
+    log_power: float
+
+
+def taught_belief(problem: TuningProblem, lessons: Sequence[Lesson]) -> Belief:
+    """The belief about the next unit of a model, given tuned ones.
+
+    What all units of a model share (its deviation from the catalog) is estimated from the units' means, shrunk towards
+    none; what is left of it and the spread between units and boards stays as uncertainty.
+    """
+    belief = catalog_belief(problem)
+    if not lessons:
+        return belief
+    s = problem.spread
+    age_var = (s.quality_per_year * s.age_max_years) ** 2 / 12.0
+    board_var, unit_var, model_var = s.quality_board**2, s.quality_unit**2 + age_var, s.quality_model**2
+    channels = len(lessons[0].margins)
+    shift, left = _shrink([float(np.mean(x.margins)) for x in lessons], unit_var + board_var / channels, model_var)
+    power_unit_var = belief.log_power_sd**2 - min(s.power_model**2, 0.5 * belief.log_power_sd**2)
+    power_shift, power_left = _shrink([x.log_power for x in lessons], power_unit_var, s.power_model**2)
+    return replace(
+        belief,
+        margin_shift=shift,
+        margin_sd=math.sqrt(left + unit_var + board_var),
+        log_power_shift=power_shift,
+        log_power_sd=math.sqrt(power_left + power_unit_var),
+    )
+
+
+def _shrink(values: Sequence[float], var_each: float, var_common: float) -> tuple[float, float]:
+    """Posterior mean and variance of a common normal deviation, given units' values."""
+    if var_common == 0.0:
+        return 0.0, 0.0
+    weight = len(values) / (len(values) + var_each / var_common)
+    return weight * float(np.mean(values)), (1.0 - weight) * var_common
+
+
+def margin_readings(error_ratio: Vector) -> tuple[Vector, Vector, np.ndarray]:
+    """What counted errors say about margins.
+
+    Args:
+        error_ratio: (N,).
+
+    Returns:
+        Margin, its variance, and whether it is only a lower bound, (N,) each.
+    """
+    bounded = error_ratio < SEEN_FROM
+    errors = np.clip(np.where(bounded, SURELY_BELOW, error_ratio), SURELY_BELOW * 0.5, 0.95)
+    margin = stability.margin_at(errors, xp=NUMPY)
+    nudge = 0.1 * errors
+    slope = (stability.margin_at(errors + 0.5 * nudge, xp=NUMPY) - stability.margin_at(errors, xp=NUMPY)) / (
+        0.5 * nudge
+    )
+    noise = np.hypot(ERROR_NOISE_ABS, ERROR_NOISE_REL * errors) * np.abs(slope)
+    return np.asarray(margin), np.asarray(noise**2 + MARGIN_NOISE**2), np.asarray(bounded)
+
+
+def gaussian_sites(
+    prior_mean: Vector, prior_cov: Vector, reading: Vector, variance: Vector, bounded: np.ndarray, sweeps: int = 4
+) -> tuple[Vector, Vector]:
+    """Stand-ins for one-sided readings: values and variances that a Gaussian process takes like any others.
+
+    A reading without errors says "at least so much margin". By expectation propagation each such reading becomes the
+    normal reading that moves the process to the same mean and variance.
+
+    Args:
+        prior_mean, prior_cov: of the process at the readings, (N,), (N, N).
+        reading, variance, bounded: from :func:`margin_readings`.
+        sweeps: passes over the readings.
+
+    Returns:
+        Values and variances, (N,).
+
+    References:
+        Rasmussen and Williams, Gaussian Processes for Machine Learning, sec. 3.6 (probit likelihood).
+    """
+    from scipy.stats import norm
+
+    precision = np.where(bounded, 0.0, 1.0 / variance)
+    shift = np.where(bounded, 0.0, (reading - prior_mean) / variance)
+    for _ in range(sweeps):
+        for i in np.flatnonzero(bounded):
+            root = np.sqrt(precision)
+            inner = np.linalg.solve(np.eye(len(root)) + root[:, None] * prior_cov * root, root[:, None] * prior_cov)
+            cov = prior_cov - prior_cov * root @ inner
+            mean_i, var_i = float(cov[i] @ shift), float(cov[i, i])
+            cavity_precision = 1.0 / var_i - precision[i]
+            if cavity_precision <= 0.0:
+                continue
+            cavity_var = 1.0 / cavity_precision
+            cavity_mean = cavity_var * (mean_i / var_i - shift[i])
+            scale = math.sqrt(cavity_var + variance[i])
+            z = (cavity_mean - (reading[i] - prior_mean[i])) / scale
+            ratio = math.exp(float(norm.logpdf(z) - norm.logcdf(z)))
+            new_mean = cavity_mean + cavity_var * ratio / scale
+            new_var = cavity_var - cavity_var**2 * ratio * (z + ratio) / scale**2
+            precision[i] = max(1.0 / new_var - cavity_precision, 0.0)
+            shift[i] = new_mean / new_var - cavity_mean * cavity_precision
+    sure = precision > 1.0 / VAGUE
+    safe_precision = np.where(sure, precision, 1.0)
+    value = np.where(sure, prior_mean + shift / safe_precision, prior_mean)
+    return value, np.where(sure, 1.0 / safe_precision, VAGUE)

@@ -1,0 +1,124 @@
+"""Settings worth a closer look: inside a trust region, and safe by what is believed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.bo.study import Trial, measured_score
+from agents.bo.surrogate import Surrogate, features
+from minesim.arrays import NUMPY
+from minesim.physics import stability
+from minesim.tuning.device import Vector
+from minesim.tuning.problem import TuningProblem
+
+Weigh = Callable[[Tensor], Vector]
+
+SIGMAS: Final = 3.0
+"""How many standard deviations of the belief must lie between a setting and every limit."""
+TRIP_GUARD_C: Final = 3.0
+"""Kept below the temperature of a trip, beside the standard deviations."""
+REACH_FIRST, REACH_MIN, REACH_MAX = 0.25, 0.06, 0.6
+"""Half width of the trust region, as a share of each knob's range."""
+WIDEN, NARROW, FAILURES = 1.5, 1.5, 3
+WORTH: Final = 0.002
+"""A gain below this share of stock revenue (or of the score) is no success."""
+POINTS, ROUNDS, PARENTS, CHILDREN = 2048, 4, 32, 24
+
+
+def reach(problem: TuningProblem, trials: Sequence[Trial]) -> float:
+    """Half width of the trust region after a history: wider on success, narrower after three failures in a row."""
+    width, failures, best = REACH_FIRST, 0, -math.inf
+    scale = problem.stock_revenue_usd_per_day if problem.objective.kind == "profit" else None
+    for trial in trials:
+        if trial.measured is None:
+            continue
+        score = measured_score(problem, trial.measured)
+        least = WORTH * (scale if scale is not None else abs(best))
+        if best == -math.inf or score > best + least:
+            width, failures = (width if best == -math.inf else min(width * WIDEN, REACH_MAX)), 0
+        else:
+            failures += 1
+            if failures == FAILURES:
+                width, failures = max(width / NARROW, REACH_MIN), 0
+        best = max(best, score)
+    return width
+
+
+def surely_safe(surrogate: Surrogate, x: Tensor, sigmas: float = SIGMAS) -> np.ndarray:
+    """Whether rows keep every limit with ``sigmas`` standard deviations to spare, (N,)."""
+    problem, columns = surrogate.problem, surrogate.columns
+    mean, spread = surrogate.marginals(x)
+    least = float(stability.margin_at(np.float64(problem.limits.error_max), xp=NUMPY))
+    margins = (surrogate.least_margins(x, mean, spread, sigmas) >= least).all(axis=1)
+    hottest = mean[:, 2] + sigmas * spread[:, 2]
+    cool = hottest <= min(problem.limits.temp_max_c, problem.device.trip_c - TRIP_GUARD_C)
+    high_power = mean[:, 0] + sigmas * spread[:, 0]
+    load = np.log(x[:, columns.load].numpy()) + high_power - x[:, columns.mean(0)].numpy()
+    powered = (load < 0.0) & (high_power <= math.log(problem.power_max_w))
+    return np.asarray(margins & cool & powered)
+
+
+def pool(
+    surrogate: Surrogate,
+    centre: Vector,
+    width: float,
+    rng: np.random.Generator,
+    size: int,
+    weigh: Weigh | None = None,
+) -> Vector:
+    """The best settings by the means of the belief, among those that are surely safe, (n <= size, D).
+
+    Evenly spread settings of the trust region first, then rounds of small moves around the best of them. Settings that
+    have been measured are left out: what noise hides there, their neighbours tell as well.
+
+    Args:
+        surrogate: what is believed.
+        centre: of the trust region, (D,).
+        width: its half width, as a share of each knob's range.
+        rng: draws.
+        size: how many to return at most.
+        weigh: replaces the objective: called with feature rows, returns (N,).
+    """
+    problem = surrogate.problem
+    span = problem.upper - problem.lower
+    low, high = np.maximum(problem.lower, centre - width * span), np.minimum(problem.upper, centre + width * span)
+    score = weigh or surrogate.mean_score
+    moved = rng.uniform(low, high, (POINTS, len(low)))
+    # Half of the points move in a few knobs only: close settings are where a small safe set still has some.
+    stay = rng.uniform(size=moved.shape) < rng.choice([0.0, 0.5], size=(POINTS, 1))
+    settings = np.where(stay, centre, moved)
+    settings = np.vstack([centre, settings])
+    best = np.empty((0, len(low)))
+    for i in range(ROUNDS):
+        settings = np.unique(problem.snap(np.vstack([settings, best])), axis=0)
+        settings = settings[problem.allowed(settings) & ~_known(settings, surrogate)]
+        x = features(problem, settings)
+        safe = surely_safe(surrogate, x)
+        settings, x = settings[safe], x[torch.as_tensor(safe)]
+        if not len(settings):
+            return best
+        order = np.argsort(-np.asarray(score(x)))
+        best = settings[order[:size]]
+        parents = best[:PARENTS]
+        scale = 0.3 * width / 2.0**i
+        settings = np.clip(
+            (parents[None] + rng.standard_normal((CHILDREN, *parents.shape)) * scale * span).reshape(-1, len(low)),
+            low,
+            high,
+        )
+    return best
+
+
+def _known(settings: Vector, surrogate: Surrogate) -> np.ndarray:
+    """Whether settings have been measured in the present ambient, (N,)."""
+    problem, knobs = surrogate.problem, surrogate.columns.knobs
+    here = features(problem, settings[:1])[0, surrogate.columns.ambient]
+    seen = surrogate.x[surrogate.x[:, surrogate.columns.ambient] == here][:, :knobs].numpy()
+    scaled = (settings - problem.lower) / (problem.upper - problem.lower)
+    return np.asarray((np.abs(scaled[:, None] - seen[None]) < 1e-6).all(axis=2).any(axis=1))
