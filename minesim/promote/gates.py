@@ -120,7 +120,7 @@ MARGINS: tuple[Margin, ...] = (
 
 
 def scorecard_gates(
-    card: xr.Dataset, agent: str, incumbent: str, scenario: str, *, gain: float | None = None
+    card: xr.Dataset, agent: str, incumbent: str, scenario: str, alike: Sequence[str], *, gain: float | None = None
 ) -> list[Gate]:
     """All gates that a scorecard decides.
 
@@ -129,6 +129,7 @@ def scorecard_gates(
         agent: to be promoted.
         incumbent: what runs now.
         scenario: that the bundle is for; both have a result there.
+        alike: scenarios that the bundle could act in, ``scenario`` among them.
         gain: share of the incumbent's profit that the lower end of the gain must reach; None for any gain.
 
     Raises:
@@ -138,11 +139,8 @@ def scorecard_gates(
         raise ParamsError(
             explain(f"{agent!r} cannot be promoted over itself", fix="Name another incumbent with --incumbent.")
         )
-    shared = [
-        name
-        for name in (str(item) for item in card["scenario"].to_numpy())
-        if {agent, incumbent} <= set(players(card, name))
-    ]
+    played = [name for name in alike if agent in players(card, name)]
+    shared = [name for name in played if incumbent in players(card, name)]
     gates = [
         _gain(card, agent, incumbent, [scenario], "gain", f"on {scenario}"),
         _closed(card, agent, incumbent, [scenario], "closed", f"on {scenario}"),
@@ -155,7 +153,7 @@ def scorecard_gates(
         ]
     if gain is not None:
         gates.append(_gain_share(card, agent, incumbent, scenario, gain))
-    gates.append(_worst(card, agent))
+    gates.append(_worst(card, agent, played))
     gates.append(_at_higher_cost(card, agent, incumbent, scenario))
     for margin in MARGINS:
         both = [values(card, name, scenario, margin.metric) for name in (agent, incumbent)]
@@ -211,13 +209,10 @@ def _closed(card: xr.Dataset, agent: str, incumbent: str, scenarios: Sequence[st
     return gate(float((mine - theirs).mean()) / room, note)
 
 
-def _worst(card: xr.Dataset, agent: str) -> Gate:
+def _worst(card: xr.Dataset, agent: str, scenarios: Sequence[str]) -> Gate:
     """The scenario on which the agent stays furthest behind the best rule, which validation weeks chose."""
-    lag, note, judged = -math.inf, "", 0
-    for scenario in (str(item) for item in card["scenario"].to_numpy()):
-        if agent not in players(card, scenario):
-            continue
-        judged += 1
+    lag, note = -math.inf, ""
+    for scenario in scenarios:
         try:
             rule = best_validated(card, scenario)
         except ParamsError as error:
@@ -229,7 +224,7 @@ def _worst(card: xr.Dataset, agent: str) -> Gate:
             lag, note = behind, f"on {scenario}: {mine:,.0f}, {rule} {best:,.0f} USD a week"
         if math.isnan(behind):
             break
-    what = f"profit behind the best validated rule, on the worst of {judged} scenarios"
+    what = f"profit behind the best validated rule, on the worst of {len(scenarios)} scenarios"
     return Gate("worst_scenario", what, lag, WORSE_MAX, False, "1", note)
 
 

@@ -26,7 +26,16 @@ from minesim.errors import ParamsError, explain
 from minesim.promote.gates import Gate, rehearsal_gates, scorecard_gates
 from minesim.promote.history import PROMOTED, make_current
 from minesim.promote.rehearsal import Rehearsed, rehearse
-from minesim.promote.run import Candidate, Run, candidate, read_run, rehearsal_weeks, rehearsal_world, scenario_of
+from minesim.promote.run import (
+    Candidate,
+    Run,
+    alike,
+    candidate,
+    read_run,
+    rehearsal_weeks,
+    rehearsal_world,
+    scenario_of,
+)
 from minesim.promote.source import POLICY_FILE, PolicySource
 from minesim.promote.writer import write_bundle
 from minesim.site_spec import site_spec
@@ -149,7 +158,8 @@ def judge(
     chosen = candidate(run, request.agent, scenario, **options)
     incumbent = candidate(run, request.incumbent, scenario)
     card = run.card.isel(seed=list(chosen.seeds))
-    gates = scorecard_gates(card, request.agent, request.incumbent, scenario, gain=request.gain)
+    places = alike(run, scenario)
+    gates = scorecard_gates(card, request.agent, request.incumbent, scenario, places, gain=request.gain)
 
     world = rehearsal_world(run, scenario, LIMITS)
     part = part_of(chosen, world, source, int8=request.int8)

@@ -17,6 +17,7 @@ from minesim.bench import scorecard
 from minesim.bench.rollout import week_starts
 from minesim.envs.core import EnvConfig, World, build_world
 from minesim.errors import DataFileError, MinesimError, ParamsError, explain, nearest
+from minesim.scenario import scenario as find_scenario
 
 RULE, LEARNED, OFFLINE = "rule", "learned", "offline"
 WEEK_S = 7 * 86400
@@ -126,6 +127,19 @@ def scenario_of(run: Run, name: str) -> str:
             )
         )
     return name
+
+
+def alike(run: Run, scenario: str) -> list[str]:
+    """Scenarios of a run that a bundle for ``scenario`` could act in: with as many numbers in an action.
+
+    Raises:
+        ScenarioError: a scenario of the run cannot be found any more.
+    """
+    there = [str(name) for name in run.card["scenario"].to_numpy()]
+    if len(there) == 1:
+        return there
+    offers = {name: find_scenario(name).tariff.reserve is not None for name in there}
+    return [name for name in there if offers[name] == offers[scenario]]
 
 
 def candidate(run: Run, agent: str, scenario: str, *, training_seed: int = 0, weights: Path | None = None) -> Candidate:

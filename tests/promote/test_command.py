@@ -26,6 +26,7 @@ from minesim.errors import DataFileError, MinesimError, ParamsError
 from minesim.promote.command import REFUSED, promote_app
 from minesim.promote.keys import PASSPHRASE, keygen
 from minesim.promote.rehearsal import BROKEN
+from minesim.promote.run import alike, read_run
 from minesim.site_spec import site_spec
 from tests.promote.cards import card
 
@@ -207,6 +208,14 @@ def test_several_scenarios_need_one_named(tmp_path: Path, invoke: Invoke) -> Non
     row = {"always_stock": 1000.0, "threshold": 1300.0}
     write_run(tmp_path, {SCENARIO: row, "ercot/4cp": row})
     assert f"{SCENARIO}, ercot/4cp" in str(invoke(agent("threshold")).exception)
+
+
+def test_a_bundle_without_a_reserve_offer_is_not_judged_where_reserve_is_sold(tmp_path: Path) -> None:
+    row = {"always_stock": 1000.0, "threshold": 1300.0}
+    names = (SCENARIO, "generated/reserves", "generated/4cp", "generated/mixed")
+    run = read_run(write_run(tmp_path, dict.fromkeys(names, row)), "hand")
+    assert alike(run, SCENARIO) == [SCENARIO, "generated/4cp"]
+    assert alike(run, "generated/mixed") == ["generated/reserves", "generated/mixed"]
 
 
 def test_a_trained_policy_earns_its_place(tmp_path: Path, invoke: Invoke) -> None:

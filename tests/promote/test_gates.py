@@ -20,7 +20,8 @@ ONE = {"a": {"always_stock": 1000.0, "threshold": 1300.0, "peak_avoiding": 1305.
 
 
 def gates(found: xr.Dataset, agent: str = "threshold", **options: Any) -> dict[str, Gate]:
-    table = scorecard_gates(found, agent, "always_stock", "a", **options)
+    alike = options.pop("alike", [str(name) for name in found["scenario"].to_numpy()])
+    table = scorecard_gates(found, agent, "always_stock", "a", alike, **options)
     return {gate.name: gate for gate in table}
 
 
@@ -96,6 +97,11 @@ def test_a_gain_here_and_a_loss_elsewhere() -> None:
     assert {"gain_suite", "closed_suite"} <= failed(gates(card(profit, {"a": 1600.0, "b": 1200.0})))
 
 
+def test_scenarios_that_the_bundle_cannot_act_in_do_not_count() -> None:
+    profit = {"a": ONE["a"], "b": {"always_stock": 1000.0, "threshold": 600.0, "peak_avoiding": 900.0}}
+    assert failed(gates(card(profit, {"a": 1600.0, "b": 1200.0}), alike=["a"])) == set()
+
+
 def test_scenarios_where_it_does_not_play_are_left_out() -> None:
     profit = {"a": ONE["a"], "b": {"always_stock": 900.0, "peak_avoiding": 1000.0}}
     table = gates(card(profit, {"a": 1600.0, "b": None}))
@@ -154,7 +160,7 @@ def test_every_margin_has_its_case() -> None:
 
 def test_over_itself() -> None:
     with pytest.raises(ParamsError, match="itself"):
-        scorecard_gates(card(ONE, {"a": 1600.0}), "threshold", "threshold", "a")
+        scorecard_gates(card(ONE, {"a": 1600.0}), "threshold", "threshold", "a", ["a"])
 
 
 @given(value=st.floats(allow_nan=True), bar=st.floats(allow_nan=False), at_least=st.booleans(), strict=st.booleans())
