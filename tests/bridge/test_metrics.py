@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
+from minesim.bridge.alerts import prometheus_rules
 from minesim.bridge.metrics import Metrics, serve
-from minesim.bridge.snapshot import FeedView
+from minesim.bridge.snapshot import FeedView, PolicyView
 from minesim.errors import ParamsError
 from tests.bridge.promtool import needs_promtool, promtool
 from tests.bridge.snapshots import a_site, miner
@@ -97,3 +100,15 @@ def test_promtool_finds_no_fault_with_the_names() -> None:
     metrics.count_write("preset", "done")
     metrics.count_notification("webhook", "sent")
     promtool("check", "metrics", text=scrape(metrics))
+
+
+def test_the_page_names_every_metric_and_alert() -> None:
+    metrics = Metrics()
+    policy = PolicyView("p", "1", 1.0)
+    metrics.publish(a_site(miner("a"), power_w=1.0, cap_w=2.0, feeds=(FeedView("f", 1.0, 1.0, "x"),), policy=policy))
+    page = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text()
+    told = set(re.findall(r"^\| `(minesim_\w+)`", page, re.MULTILINE))
+    suffixes = {"counter": "_total", "info": "_info"}
+    assert told == {family.name + suffixes.get(family.type, "") for family in metrics.registry.collect()}
+    alerts = re.findall(r"alert: (\w+)", prometheus_rules())
+    assert re.findall(r"^\| `([A-Z]\w+)`", page, re.MULTILINE) == alerts
