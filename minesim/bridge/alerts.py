@@ -34,8 +34,8 @@ READING_AGE_MAX_S = 60.0
 HOLD_S = 10 * 60.0
 OVER_CAP_S = 2 * 60.0
 POLICY_WARNING_S = 7 * 86400.0
-HOLDS_TOLD = ("hold", "fallback", "contradictory", "stale", "unreachable", "over_cap", "hard_temp")
-"""Reasons of the guard that mean trouble; the others (ramp, dwell, cap) are its daily work."""
+HOLDS_TOLD = ("hold", "fallback", "contradictory", "stale", "over_cap", "hard_temp")
+"""Reasons of the guard that mean trouble and have no alert of their own; ramp, dwell and cap are its daily work."""
 
 SAMPLE_S = 60.0
 SLACK_S = 30.0

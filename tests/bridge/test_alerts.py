@@ -102,7 +102,7 @@ def test_a_miner_that_does_not_start_and_one_that_shall_not() -> None:
 
 def test_silence_holds_feeds_cap_and_expiry() -> None:
     site = a_site(
-        miner("a", age_s=None, state="unknown", holds=("unreachable", "ramp")),
+        miner("a", age_s=None, state="unknown", holds=("contradictory", "ramp")),
         power_w=1.1e6,
         cap_w=1.0e6,
         feeds=(FeedView("price", 4000.0, 3600.0, "same hour yesterday"), FeedView("weather", 10.0, 3600.0, "live")),
