@@ -191,7 +191,9 @@ def _write_settings(call: Call) -> Reply:
     if password is not None:
         if not isinstance(password, dict) or password.get("current") != miner.password:
             return error("Wrong password", 500)
-        miner.password = str(password.get("pw"))
+        if not isinstance(password.get("pw"), str):
+            return error("password.pw: invalid type, expected a string", 500)
+        miner.password = password["pw"]
     return _saved(miner.write_settings(patch, defer=call.defer_preset))
 
 

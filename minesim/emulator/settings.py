@@ -14,6 +14,10 @@ POOLS_MAX = 3
 MANUAL = "disabled"
 """Name of the preset that stands for voltage and clocks set by hand."""
 TIMEZONES = frozenset(("GMT", *(f"GMT+{hours}" for hours in range(1, 13)), *(f"GMT-{hours}" for hours in range(1, 12))))
+THEMES = frozenset({"light", "dark", "auto"})
+LOCALES = frozenset({"ru", "en", "fa", "ua", "zh"})
+SCREENS = ("lg", "md", "sm", "xs", "xxs")
+"""Screen sizes that the web page keeps a layout for."""
 
 _SWITCHES = (
     "asic_boost",
@@ -163,24 +167,21 @@ def merged(tree: Tree, patch: Mapping[str, Any], model: MinerModel, generation: 
         if not isinstance(part, Mapping):
             raise SettingsRefused(f"invalid type for {section}")
         if section == "layout" and result[section] is None:
-            result[section] = {}
-        _merge(result[section], part, section, open_ended=section in ("layout", "ui"))
+            result[section] = dict.fromkeys(SCREENS)
+        _merge(result[section], part, section)
     _check(result, model, generation)
     return result
 
 
-def _merge(target: Tree, patch: Mapping[str, Any], path: str, *, open_ended: bool = False) -> None:
+def _merge(target: Tree, patch: Mapping[str, Any], path: str) -> None:
     for name, value in patch.items():
-        known = name in target
-        if not known and not open_ended:
+        if name not in target or (value is None and name not in _NULLABLE):
             continue
-        if value is None and name not in _NULLABLE:
-            continue
-        present = target.get(name)
+        present = target[name]
         if isinstance(present, dict) and name != "mode":
             if not isinstance(value, Mapping):
                 raise SettingsRefused(f"invalid type for {path}.{name}")
-            _merge(present, value, f"{path}.{name}", open_ended=open_ended)
+            _merge(present, value, f"{path}.{name}")
         else:
             target[name] = copy.deepcopy(value)
 
@@ -212,8 +213,37 @@ def _check(tree: Tree, model: MinerModel, generation: str) -> None:
         if not isinstance(pool, Mapping) or not all(isinstance(pool.get(name), str) for name in texts):
             raise SettingsRefused("pools: url, user and pass are needed")
     tree["miner"]["pools"] = [{name: pool[name] for name in texts} for pool in pools]
-    if tree["regional"]["timezone"]["current"] not in TIMEZONES:
+    _check_network(tree["network"])
+    _check_pages(tree)
+    _whole(cooling["fan_min_count"], 0, None, "cooling.fan_min_count")
+    if "min_startup_water_temp" in cooling:
+        _whole(cooling["min_startup_water_temp"], 0, 20, "cooling.min_startup_water_temp")
+    if str(tree["regional"]["timezone"]["current"]) not in TIMEZONES:
         raise SettingsRefused("regional.timezone.current: unknown variant")
+
+
+def _check_network(network: Tree) -> None:
+    if not isinstance(network["dhcp"], bool):
+        raise SettingsRefused("network.dhcp: invalid type, expected a boolean")
+    for name in ("hostname", "ipaddress", "netmask", "gateway"):
+        if not isinstance(network[name], str):
+            raise SettingsRefused(f"network.{name}: invalid type, expected a string")
+    servers = network["dnsservers"]
+    if not isinstance(servers, list) or not all(isinstance(server, str) for server in servers):
+        raise SettingsRefused("network.dnsservers: invalid type, expected an array of strings")
+
+
+def _check_pages(tree: Tree) -> None:
+    ui = tree["ui"]
+    for name, words in (("theme", THEMES), ("locale", LOCALES)):
+        if str(ui[name]) not in words:
+            raise SettingsRefused(f"ui.{name}: unknown variant")
+    for name in ("dark_side_pane", "disable_animation"):
+        if not isinstance(ui[name], bool):
+            raise SettingsRefused(f"ui.{name}: invalid type, expected a boolean")
+    for name, value in (tree["layout"] or {}).items():
+        if value is not None and not isinstance(value, Mapping):
+            raise SettingsRefused(f"layout.{name}: invalid type, expected an object")
 
 
 def _check_mode(mode: Any) -> None:
@@ -231,6 +261,13 @@ def _check_overclock(overclock: Tree, model: MinerModel) -> None:
         raise SettingsRefused("overclock.preset: invalid type, expected a string")
     if not isinstance(overclock["modded_psu"], bool):
         raise SettingsRefused("overclock.modded_psu: invalid type, expected a boolean")
+    boards = overclock["chains"]
+    if not isinstance(boards, list) or not all(isinstance(board, Mapping) for board in boards):
+        raise SettingsRefused("overclock.chains: invalid type, expected an array of objects")
+    for board in boards:
+        for name, kind in (("freq", int), ("disabled", bool), ("chips", list)):
+            if board.get(name) is not None and type(board[name]) is not kind:
+                raise SettingsRefused(f"overclock.chains.{name}: invalid type")
     for name in ("freq", "volt"):
         _whole(overclock["globals"][name], 0, None, f"overclock.globals.{name}")
     switcher = overclock["preset_switcher"]
@@ -242,5 +279,7 @@ def _check_overclock(overclock: Tree, model: MinerModel) -> None:
         if not isinstance(switcher[name], bool):
             raise SettingsRefused(f"preset_switcher.{name}: invalid type, expected a boolean")
     for name in ("top_preset", "min_preset"):
-        if switcher[name] is not None and model.preset_index(str(switcher[name])) is None:
+        if switcher[name] is not None and (
+            not isinstance(switcher[name], str) or model.preset_index(switcher[name]) is None
+        ):
             raise SettingsRefused(f"preset_switcher.{name}: unknown preset")

@@ -48,10 +48,10 @@ def reads(firmware: str) -> list[str]:
     return [path for method, path in vendor.operations(firmware) if method == "get"]
 
 
-def check_reads(emulator: Emulator, index: int) -> None:
+def check_reads(emulator: Emulator, index: int, *paths: str) -> None:
     headers = session(emulator, index)
     ask(emulator, index, "post", "/notes", {"key": "rack", "value": "B7"}, **headers)
-    for path in reads(emulator.firmware):
+    for path in paths or reads(emulator.firmware):
         reply = ask(emulator, index, "get", path, **headers)
         assert reply.status == 200, path
         vendor.check_reply(emulator.firmware, "get", path, reply.status, reply.content_type, reply.body)

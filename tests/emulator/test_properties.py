@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from minesim.emulator import FIRMWARES, Emulator
+from minesim.emulator.api import Route, routes
 from minesim.emulator.models import miner_model
 from minesim.emulator.settings import default_settings, leaves, merged, tree_of
 from minesim.physics.firmware import FirmwareParams
 from tests.emulator.firmware import S19J_PRO, Client
+from tests.emulator.test_contract import check_reads
 
 MODEL = miner_model(S19J_PRO)
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
@@ -54,6 +56,41 @@ def test_a_write_changes_what_it_gives_and_nothing_else(values: dict[str, Any], 
     assert dict(leaves(result)) == wanted
     assert merged(result, patch, MODEL, generation) == result
     assert all(merged(tree, tree_of(path, value), MODEL, generation) for path, value in leaves(patch))
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-5, 5000), st.floats(allow_nan=False), st.text(max_size=8)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)),
+    max_leaves=8,
+)
+PATHS = [path for path, _ in leaves(default_settings(MODEL, "1.3", FirmwareParams(), 7, "me", "antminer"))]
+
+
+@settings(max_examples=100, deadline=None)
+@given(path=st.sampled_from(PATHS), cut=st.integers(1, 4), value=JSON, firmware=st.sampled_from(FIRMWARES))
+def test_any_value_anywhere_in_the_settings_is_taken_whole_or_refused(
+    path: tuple[str, ...], cut: int, value: Any, firmware: str
+) -> None:
+    client = Client(Emulator((S19J_PRO,), firmware=firmware))
+    before = client.get("/settings")
+    reply = client.reply("POST", "/settings", tree_of(path[:cut], value))
+    assert reply.status in (200, 500)
+    if reply.status == 500:
+        assert client.get("/settings") == before
+    check_reads(client.emulator, 0, "/settings", "/ui", "/layout", "/perf-summary", "/summary")
+    client.emulator.advance(60.0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    route=st.sampled_from([r for r in routes() if r.method != "GET"]), body=JSON, firmware=st.sampled_from(FIRMWARES)
+)
+def test_any_body_gets_an_answer(route: Route, body: Any, firmware: str) -> None:
+    client = Client(Emulator((S19J_PRO,), firmware=firmware))
+    path = route.path.replace("*", "status/clear" if "logs" in route.path else "rack")
+    assert 200 <= client.reply(route.method, path, body).status <= 500
+    client.emulator.advance(120.0)
+    assert client.reply("GET", "/summary").status == 200
 
 
 class Commands(RuleBasedStateMachine):
