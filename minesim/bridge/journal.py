@@ -41,7 +41,7 @@ from minesim.bridge.journal_store import (
     connect_read_only,
     sqlite_errors_told,
 )
-from minesim.bridge.miner import SetPreset, Write
+from minesim.bridge.miner import Write
 from minesim.bridge.owned import LATE_S, Known, Owned, after_done, after_intent, after_refusal
 from minesim.errors import explain
 
@@ -150,11 +150,10 @@ class Reader:
             f"{_SELECT_INTENT} WHERE miner = ? AND state <> 'done' AND NOT refused "
             "AND max(at_s, coalesce(settled_at_s, at_s)) >= ? ORDER BY id"
         )
-        unconfirmed = [intent_of(row).write for row in self._rows(query, (miner, now_s - LATE_S))]
         return Known(
             owned=self.owned(miner),
             pending=pending[-1].write if pending else None,
-            asked=tuple(write for write in unconfirmed if isinstance(write, SetPreset)),
+            asked=tuple(intent_of(row).write for row in self._rows(query, (miner, now_s - LATE_S))),
         )
 
     def recall(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ PAIR: Final[Mapping[Power, Power]] = {Power.STOP: Power.START, Power.PAUSE: Powe
 """What undoes a halt; the firmware refuses the other pairing."""
 
 LATE_S: Final = 600.0
-"""How long a preset that was not confirmed may still arrive without counting as a change by hand (assumed)."""
+"""How long a write that was not confirmed may still arrive, and so is not taken for somebody else's (assumed)."""
 
 
 class Held(enum.StrEnum):
@@ -57,12 +57,12 @@ class Known:
     Attributes:
         owned: see :class:`Owned`.
         pending: the write that is not read back yet.
-        asked: presets written within :data:`LATE_S` that were not confirmed; they may still arrive.
+        asked: writes of the last :data:`LATE_S` that were neither confirmed nor refused; they may still arrive.
     """
 
     owned: Owned = Owned()
     pending: Write | None = None
-    asked: tuple[SetPreset, ...] = ()
+    asked: tuple[Write, ...] = ()
 
 
 def is_halt(write: Write) -> bool:

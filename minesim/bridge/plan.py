@@ -25,7 +25,7 @@ from minesim.bridge.miner import (
     SwitchPool,
     Write,
 )
-from minesim.bridge.owned import PAIR, Held, Known, Owned
+from minesim.bridge.owned import PAIR, Held, Known, Owned, is_halt
 from minesim.control.actuate import THROTTLE_MIN
 
 RESTART_WINDOW_S: Final = 3600.0
@@ -145,8 +145,9 @@ def _after_a_look(desired: Desired, configuration: Configuration, reading: Readi
     if owned.preset is None:
         owned = replace(owned, preset=preset, top_preset=ceiling)
     elif (preset, ceiling) != (owned.preset, owned.top_preset):
-        ours = {owned.preset} | {write.name for write in known.asked}
-        ours_top = {owned.top_preset} | {write.top_preset for write in known.asked}
+        asked = [write for write in known.asked if isinstance(write, SetPreset)]
+        ours = {owned.preset} | {write.name for write in asked}
+        ours_top = {owned.top_preset} | {write.top_preset for write in asked}
         if preset not in ours:
             return _held(owned, f"preset {preset!r} instead of {owned.preset!r}")
         if ceiling not in ours_top:
@@ -155,10 +156,10 @@ def _after_a_look(desired: Desired, configuration: Configuration, reading: Readi
     owed_at_s = owned.restart_owed_at_s
     if owed_at_s is not None and known.pending is None and not reading.restart_required and reading.at_s > owed_at_s:
         owned = replace(owned, restart_owed_at_s=None)
-    halting = isinstance(known.pending, SetPower) and known.pending.command in PAIR
+    halting = any(is_halt(write) for write in (known.pending, *known.asked) if write is not None)
     if owned.halted_by is None or halting or halted(reading, owned.halted_by) is not False:
         return owned
-    # It runs although the bridge halted it.
+    # It runs although the bridge halted it, and no halt is under way.
     if desired.run:
         return replace(owned, halted_by=None, halt_confirmed=False)
     if not owned.halt_confirmed:

@@ -103,6 +103,7 @@ class FakeMiner:
         settings: dotted path -> value, as the firmware keeps them.
         state, throttle, pool: what it does.
         delay_s: how long a write takes to show.
+        answer_s: how long the miner takes to answer a write.
         needs_restart: whether a preset waits for a restart.
         reachable: whether it answers at all.
         faults: what goes wrong with the next writes, first first.
@@ -126,6 +127,7 @@ class FakeMiner:
     pool: int = 0
     paused: bool = False
     delay_s: float = 0.0
+    answer_s: float = 0.0
     needs_restart: bool = False
     restart_required: bool = False
     reachable: bool = True
@@ -229,7 +231,7 @@ class FakeMiner:
     async def write(self, write: Write) -> None:
         self.before_write()
         self.asked.append(write)
-        await asyncio.sleep(0)
+        await (self.clock.sleep(self.answer_s) if self.answer_s else asyncio.sleep(0))
         fault = self.faults.pop(0) if self.faults else Fault.NONE
         if fault is Fault.UNREACHABLE or not self.reachable:
             raise MinerUnreachable(f"{self.name} does not answer")

@@ -130,6 +130,30 @@ async def test_a_stop_that_acts_late_is_still_the_bridges_own(site):
     assert site.miner.state is State.MINING
 
 
+async def test_a_stop_that_acts_after_the_wish_has_changed_is_undone(site):
+    site.miner.delay_s = 400.0
+    for _ in range(5):
+        await site.step(Desired(False))
+    site.miner.delay_s = 0.0
+    for _ in range(3):  # its 300 s are over, then it stops
+        await site.step(Desired(True))
+    assert got(site.miner) == [STOP, START]
+    assert site.miner.state is State.MINING
+
+
+async def test_a_poll_does_not_settle_what_is_just_being_sent(site):
+    site.miner.answer_s = 20.0
+    write = SetPreset("2000")
+    sending = asyncio.create_task(site.actuator.apply([Order("m0", (write,))], cycle=1, policy="p"))
+    while not site.miner.asked:
+        await asyncio.sleep(0)
+    site.actuator.settle(await site.answers())
+    await site.actuator.read_back("m0")
+    assert [intent.state for intent in site.journal.open_intents()] == [IntentState.INTENDED]
+    (result,) = await sending
+    assert result.state is IntentState.DONE
+
+
 async def test_a_refusal_and_a_miner_that_is_away_end_the_intent_at_once(site):
     site.miner.faults = [Fault.REFUSED, Fault.UNREACHABLE]
     _, (refused,) = await site.step(Desired(False))

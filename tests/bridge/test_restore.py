@@ -200,6 +200,19 @@ async def test_a_stop_under_way_is_settled_before_anything_else(journal, clock):
     assert miners["m0"].state is State.MINING
 
 
+async def test_a_lost_set_point_that_arrives_late_is_waited_for(journal, clock):
+    miners = fleet(clock)
+    miners["m0"].delay_s, miners["m0"].faults = 90.0, [Fault.LOST_AFTER]
+    await Actuator(journal, miners, clock).apply([Order("m0", (SetThrottle(0.5),))], cycle=1, policy="p")
+    miners["m0"].delay_s = 0.0
+    await Actuator(journal, miners, clock).recover()
+    assert journal.open_intents() == ()
+    (result,) = await restore(journal, miners, clock, actor="ann")
+    clock.advance(3600.0)
+    assert result.complete
+    assert miners["m0"].snapshot()["throttle"] == 1.0
+
+
 async def test_miners_begin_at_the_pace_of_the_ramp(journal, clock):
     miners = fleet(clock, 40)
     await written(journal, clock, miners, STOP)
