@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from minesim.bridge.miner import Configuration, ModelLimits, Preset
 from minesim.catalog import electrical, preset_grid
-from minesim.control.actuate import ON_ABOVE, FleetCurves
+from minesim.control.actuate import OFF_BELOW, ON_ABOVE, FleetCurves
 from minesim.control.fleet import CohortSpec, fleet_curves, padded
 from minesim.errors import ParamsError, explain
 
@@ -22,7 +22,7 @@ Bools = npt.NDArray[np.bool_]
 STOCK_MARGIN = 1.001
 """A preset up to this much above stock power counts as stock, as in the twin."""
 START_MARGIN = 1e-3
-"""How far above the starting point an action is kept that asks a stopped miner to start."""
+"""How far above the switching point an action is kept that asks a miner to run."""
 
 
 @dataclass(frozen=True)
@@ -101,19 +101,24 @@ class MinerFleet:
         last = len(names) - 1
         return min(int(np.count_nonzero(self.curves.preset_power_w[miner, : last + 1] < power_w)), last)
 
-    def miner_actions(self, action: Floats) -> Floats:
+    def miner_actions(self, action: Floats, running: Floats) -> Floats:
         """Turn the actions of cohorts (M,) into actions of miners (N,) that ask for the same power.
 
         A miner whose presets are those of its cohort takes the cohort's action as it is. Another one takes the action
         at which its own scale, from its lowest preset to its rating, reaches the cohort's target power; it is started
         and stopped by the cohort's action.
+
+        Args:
+            action: in [-1, 1], (M,).
+            running: 1 where a miner is commanded on, (N,).
         """
         of = self.cohort_of
         own, cohort = self.curves.terms, self.cohorts.terms
         target_w = np.clip(cohort.at_zero_w + cohort.per_action_w * action, cohort.lowest_w, cohort.rated_w)[of]
         scale_w = np.maximum(own.per_action_w, 1e-9)
-        mapped = np.clip((target_w - own.at_zero_w) / scale_w, ON_ABOVE + START_MARGIN, 1.0)
-        as_it_is = self.alike | (action[of] <= ON_ABOVE + START_MARGIN)
+        starts_above = np.where(running > 0.0, OFF_BELOW, ON_ABOVE)
+        mapped = np.clip((target_w - own.at_zero_w) / scale_w, starts_above + START_MARGIN, 1.0)
+        as_it_is = self.alike | (action[of] <= starts_above)
         return np.asarray(np.where(as_it_is, action[of], mapped))
 
 

@@ -180,7 +180,7 @@ def ask(action: Floats, current: FirmwareCommand, fleet: MinerFleet) -> tuple[Fi
     Returns:
         Request and the wall power that it means, W, (N,).
     """
-    actions, curves = fleet.miner_actions(action), fleet.curves
+    actions, curves = fleet.miner_actions(action, current.run), fleet.curves
     with_throttle, with_w = actuate(actions, current, curves, xp=NUMPY)
     if bool(fleet.throttles.all()):
         return with_throttle, with_w
@@ -251,9 +251,17 @@ def bound(
     stale = (enveloped == int(Why.STALE)) & held
     why = np.maximum(why, np.where(stale & (why > 0), 0, enveloped))
     why = np.where(shy, np.maximum(why, int(Why.NEIGHBOUR_UNKNOWN)), why)
-    command, command_w, shed = _shed(command, command_w, floor_w, held, sight, history, fleet, site)
+    command, command_w, shed = _shed(command, command_w, floor_w, held | unknown, sight, history, fleet, site)
     why = np.where(shed, np.maximum(why, int(Why.OVER_CAP)), why)
-    return Bounded(command, command_w, why, np.maximum(command_w, floor_w))
+    return Bounded(command, command_w, why, _reach_w(command_w, current_w, floor_w, held | unknown))
+
+
+def _reach_w(command_w: Floats, current_w: Floats, floor_w: Floats, barred: Bools) -> Floats:
+    """Power at which each miner counts, W: a lower command takes down what it could reach by itself as well.
+
+    Not that of a ``barred`` miner, for which it is not known when the command arrives.
+    """
+    return _pick((command_w < current_w) & ~barred, command_w, np.maximum(command_w, floor_w))
 
 
 def rise_delays_s(risen_w: Floats, since_up_s: Floats, bounds: Limits, rated_w: float) -> Floats:
@@ -339,7 +347,7 @@ def _shed(
     # What was asked to come down already, here or a moment ago, will come down without being asked again.
     excess_w = drawn_w - float(falling_w.sum()) - max(fell_w, 0.0) - site.safe_w
     if site.measured_w is None:
-        planned_w = float(np.maximum(command_w, floor_w).sum()) + site.overhead_w
+        planned_w = float(_reach_w(command_w, history.command_w, floor_w, barred).sum()) + site.overhead_w
         excess_w = max(excess_w, planned_w - site.safe_w)
     if excess_w <= 0.0:
         return command, command_w, shed
@@ -349,7 +357,7 @@ def _shed(
     j_per_th = command_w / np.maximum(hashrate_ths, 1e-9)
     order = [int(i) for i in np.argsort(-j_per_th, kind="stable") if command.run[i] > 0.0 and not barred[i]]
     run, preset, throttle = command.run.copy(), command.preset.copy(), command.throttle.copy()
-    power_w = command_w.copy()
+    power_w = _reach_w(command_w, history.command_w, floor_w, barred) if site.measured_w is None else command_w.copy()
     for stop in (False, True):
         for i in order:
             if excess_w <= 1e-6:
@@ -364,9 +372,9 @@ def _shed(
                 if lower_w >= power_w[i]:
                     continue
                 preset[i], throttle[i] = entry, share
-            excess_w -= max(power_w[i] - max(lower_w, floor_w[i]), 0.0)
+            excess_w -= power_w[i] - lower_w
             power_w[i], shed[i] = lower_w, True
-    return FirmwareCommand(run, preset, throttle), power_w, shed
+    return FirmwareCommand(run, preset, throttle), np.where(shed, power_w, command_w), shed
 
 
 def _lower(miner: int, target_w: float, preset: Floats, throttle: Floats, fleet: MinerFleet) -> tuple[float, float]:
