@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +12,7 @@ import numpy as np
 from agents.bo.study import Trial, best_measured, measured_score
 from minesim.errors import MissingExtraError, explain
 from minesim.tuning.device import Vector
-from minesim.tuning.problem import TuningProblem
+from minesim.tuning.problem import Measurement, TuningProblem
 
 GRID_LEVELS: Final = 3
 COARSE_STEPS, FINEST_STEP = 4, 1
@@ -110,7 +109,7 @@ def _first_allowed(problem: TuningProblem, scaled: Vector, count: int) -> Vector
 
 @dataclass(frozen=True)
 class TreeParzen(_Measured):
-    """Optuna's TPE with the limits as constraints, begun at the known-good setting."""
+    """Optuna's TPE, begun at the known-good setting; a broken limit ranks below every kept one, the worse the lower."""
 
     name: str = "tpe"
 
@@ -129,41 +128,34 @@ class TreeParzen(_Measured):
                 explain("optuna is not installed", fix="Install it with: pip install 'minesim[bo]'")
             ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        spaces = {
-            knob.name: optuna.distributions.FloatDistribution(knob.low, float(high), step=knob.step)
-            for knob, high in zip(problem.device.knobs, problem.upper, strict=True)
-        }
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = optuna.samplers.TPESampler(
-                seed=seed + len(trials), constraints_func=lambda frozen: frozen.user_attrs["broken"]
-            )
-            study = optuna.create_study(direction="maximize", sampler=sampler)
-            for trial in trials:
-                if trial.measured is not None:
-                    study.add_trial(self._frozen(optuna, problem, trial, spaces))
-            asked = [study.ask(spaces).params for _ in range(16 * count)]
-        settings = problem.snap(np.array([[params[name] for name in problem.names] for params in asked]))
+        knobs = problem.device.knobs
+        spaces = {knob.name: optuna.distributions.IntDistribution(0, knob.count - 1) for knob in knobs}
+        study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed + len(trials)))
+        for trial in trials:
+            if trial.measured is not None:
+                index = np.rint((np.array(trial.setting) - problem.lower) / [knob.step for knob in knobs])
+                study.add_trial(
+                    optuna.trial.create_trial(
+                        params={knob.name: int(i) for knob, i in zip(knobs, index, strict=True)},
+                        distributions=spaces,
+                        value=_ranked(problem, trial.measured),
+                    )
+                )
+        asked = [study.ask(spaces).params for _ in range(16 * count)]
+        settings = np.array([[knob.low + knob.step * params[knob.name] for knob in knobs] for params in asked])
         kept = settings[problem.allowed(settings)][:count]
         return kept if len(kept) == count else np.repeat(problem.known_good()[None], count, axis=0)
 
-    @staticmethod
-    def _frozen(optuna, problem: TuningProblem, trial: Trial, spaces):  # type: ignore[no-untyped-def]
-        measured = trial.measured
-        limits = problem.limits
-        broken = [
-            max(measured.error_ratio) - limits.error_max,
-            (max(measured.temp_c) - limits.temp_max_c) / 100.0,
-            1.0 if measured.tripped else -1.0,
-        ]
-        rate = problem.objective.score(measured.hashrate_ths, measured.power_w, measured.wear_usd_per_day)
-        return optuna.trial.create_trial(
-            params=dict(zip(problem.names, trial.setting, strict=True)),
-            distributions=spaces,
-            value=-1e3 if math.isnan(rate) else float(rate),
-            user_attrs={"broken": broken},
-            system_attrs={"constraints": broken},
-        )
+
+def _ranked(problem: TuningProblem, measured: Measurement) -> float:
+    """The measured score, or how far limits were broken as a large negative number."""
+    score = measured_score(problem, measured)
+    if score > -math.inf:
+        return score
+    limits = problem.limits
+    excess = max(max(measured.error_ratio) - limits.error_max, 0.0)
+    excess += max(max(measured.temp_c) - limits.temp_max_c, 0.0) / 100.0
+    return -1e6 * (1.0 + excess + measured.tripped)
 
 
 @dataclass(frozen=True)
