@@ -9,12 +9,17 @@ from typer.core import TyperGroup
 
 from agents.offline.command import rollouts
 from minesim.bench.backtest_command import backtest_command
+from minesim.bridge.command import bridge_app
+from minesim.emulator.command import emulate
 from minesim.envs.commands import app as envs_app
 from minesim.errors import MinesimError
+from minesim.promote.command import promote_app
 from minesim.scenario.commands import app as data_app
 
 if TYPE_CHECKING:
     from minesim.bench.backtest import RuleBuilder
+    from minesim.control.bundle import RuleFactory
+    from minesim.promote.source import PolicySource
 
 
 class PlainErrors(TyperGroup):
@@ -42,8 +47,23 @@ def _rules() -> RuleBuilder:
     return tuned_rules
 
 
+def _named_rules() -> RuleFactory:
+    from agents.baselines.named import named_rule
+
+    return named_rule
+
+
+def _promotable() -> PolicySource:
+    from agents.promotable import Promotable
+
+    return Promotable()
+
+
 data_app.command("rollouts")(rollouts)
 app.command("backtest")(backtest_command(_rules))
+app.command("emulate")(emulate)
+app.add_typer(promote_app(_promotable), name="promote")
+app.add_typer(bridge_app(_named_rules), name="bridge")
 
 
 @app.callback()
