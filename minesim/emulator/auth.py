@@ -31,7 +31,8 @@ def unlock(miner: EmulatedMiner, password: object) -> Reply:
     miner.wrong_passwords = 0
     miner.tokens_given += 1
     token = miner.digest("token", miner.tokens_given)[:KEY_LENGTH]
-    miner.tokens[token] = now_s
+    live = {old: used_s for old, used_s in miner.tokens.items() if now_s - used_s <= SESSION_S}
+    miner.tokens = live | {token: now_s}
     return json_reply({"token": token})
 
 

@@ -233,14 +233,18 @@ async def serving(emulator: Emulator, where: Sequence[Address], speed: float | N
         ]
         web = asyncio.create_task(server.serve(sockets=http))
         pacing = None if speed is None else asyncio.create_task(pace(emulator, speed))
+        if pacing is not None:
+            pacing.add_done_callback(lambda _: setattr(server, "should_exit", True))
         try:
             while not (server.started or web.done()):
                 await asyncio.sleep(0.01)
             yield Service(taken, web)
         finally:
             server.should_exit = True
-            if pacing is not None:
-                pacing.cancel()
             for rpc_server in rpcs:
                 rpc_server.close()
-            await asyncio.gather(web, *([] if pacing is None else [pacing]), return_exceptions=True)
+            await asyncio.gather(web, return_exceptions=True)
+            if pacing is not None:
+                pacing.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await pacing  # raises what ended it

@@ -41,10 +41,14 @@ SILICON_SD = 0.05
 """Relative spread of leakage between boards (assumed, as in the environments)."""
 POWER_BIAS = 0.05
 """Half-width of the error of the firmware's power estimate: nameplate tolerance."""
+SLACK_S = 1e-6
+"""Sums of control steps may miss a time by a hair."""
 NEVER_C = 1e6
 """A temperature that is never reached."""
 FAN_OFF_DUTY = math.exp(LOG_DUTY_OFF)
 """Air through a miner whose fans stand, as a share of full flow."""
+NOISE_STEPS = 64
+"""Steps whose noise is drawn at once."""
 STOPPED, FAILED, BOOTING, MINING = range(4)
 """Phases of a miner."""
 
@@ -184,8 +188,11 @@ class FleetTwin:
         rows = weather_terms(weather.temp_amb_c, weather.rel_humidity_pct, weather.pressure_pa, xp=NUMPY)
         self._wetbulb_c, self._density_ratio = rows
         self._site: PreparedSite | None = None
+        self._idle: PreparedSite | None = None
         self._exog: tuple[int, Exogenous] | None = None
+        # An environment draws numbers 0 to 3 M in a step, and the middle third is this noise.
         self._draws = np.arange(miners, 2 * miners)
+        self._noise_block = np.zeros((0, miners))
         self._none = np.zeros(miners)
         self.state = self._initial(running)
         self.phase = self._phases()
@@ -208,14 +215,13 @@ class FleetTwin:
         command = FirmwareCommand(self.run.copy(), self.preset.copy(), self.throttle.copy())
         self.state, outcome = transition(self.state, command, self._exogenous(before_s), self._site_now(before_s))
         self.outcome = outcome
-        boots_anew = self.state.firmware.wait_s > np.maximum(wait_s - self.step_s, 0.0) + 1e-6
+        boots_anew = self.state.firmware.wait_s > np.maximum(wait_s - self.step_s, 0.0) + SLACK_S
         phase = self._phases()
         changed = (phase != self.phase) | (boots_anew & (phase == BOOTING))
         self._phase_since_s = np.where(changed, before_s, self._phase_since_s)
         self.phase = phase
-        u = noise.uniform(np.array([[self._draw.noise_seed]]), np.array([[self.step_count]]), self._draws)[0]
         self.telemetry = measure(
-            self.state, outcome, hashrate_noise(u), self._none, self.params.firmware.chip_offset_k, xp=self._xp
+            self.state, outcome, self._noise(), self._none, self.params.firmware.chip_offset_k, xp=self._xp
         )
         self.step_count += 1
         self._readings = None
@@ -247,7 +253,7 @@ class FleetTwin:
 
     def changed(self) -> None:
         """Have the setup looked at again."""
-        self._site = None
+        self._site = self._idle = None
         self._exog = None
 
     # ------------------------------------------------------------------ readings
@@ -350,20 +356,39 @@ class FleetTwin:
             )
         return self._site
 
+    def _noise(self) -> np.ndarray:
+        """Factors on the hashrate readings of the present step, drawn many steps at once."""
+        number = self.step_count % NOISE_STEPS
+        if number == 0:
+            steps = np.arange(self.step_count, self.step_count + NOISE_STEPS)[:, None, None]
+            u = noise.uniform(np.array([[self._draw.noise_seed]]), steps, self._draws)[:, 0]
+            self._noise_block = hashrate_noise(u)
+        factors: np.ndarray = self._noise_block[number]
+        return factors
+
     def _site_now(self, elapsed_s: float) -> PreparedSite:
         """Constants of a step: the switcher acts only where its check is due."""
-        site, setup = self._configured(), self.setup
-        due = (setup.switcher_on > 0.0) & (elapsed_s >= self._checked_s + setup.switcher_check_s - 1e-6)
+        setup = self.setup
+        due = (setup.switcher_on > 0.0) & (elapsed_s >= self._checked_s + setup.switcher_check_s - SLACK_S)
+        if not due.any():
+            if self._idle is None:
+                self._idle = self._with_switcher({"switcher_on": False})
+            return self._idle
         self._checked_s = np.where(due, elapsed_s, self._checked_s)
         above_floor = effective_preset(self.state.firmware) > setup.switcher_floor
-        values: dict[str, Any] = {
-            "switcher_on": bool(due.any()),
-            "switcher_decrease_c": np.where(due & above_floor, setup.switcher_decrease_c, NEVER_C),
-            "switcher_rise_c": np.where(due, setup.switcher_rise_c, -NEVER_C),
-            # Looked at only to tell whether any miner may trip; each trips at its own temperature.
-            "temp_trip_c": float(setup.trip_c.min()),
-        }
-        return replace(site, params=replace(site.params, firmware=replace(site.params.firmware, **values)))
+        return self._with_switcher(
+            {
+                "switcher_on": True,
+                "switcher_decrease_c": np.where(due & above_floor, setup.switcher_decrease_c, NEVER_C),
+                "switcher_rise_c": np.where(due, setup.switcher_rise_c, -NEVER_C),
+            }
+        )
+
+    def _with_switcher(self, values: dict[str, Any]) -> PreparedSite:
+        site = self._configured()
+        # The trip temperature is looked at only to tell whether any miner may trip; each trips at its own.
+        firmware = replace(site.params.firmware, temp_trip_c=float(self.setup.trip_c.min()), **values)
+        return replace(site, params=replace(site.params, firmware=firmware))
 
 
 def _with(values: np.ndarray, index: int, value: float) -> np.ndarray:

@@ -170,6 +170,18 @@ async def test_time_runs_with_the_clock_times_the_speed() -> None:
     assert 20.0 <= emulator.elapsed_s <= 52.0
 
 
+async def test_a_fleet_whose_time_cannot_go_on_ends_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    emulator = Emulator((S19J_PRO,), step_s=1.0)
+
+    def breaks(seconds: float) -> None:
+        raise ParamsError("no more")
+
+    monkeypatch.setattr(emulator, "advance", breaks)
+    with pytest.raises(ParamsError, match="no more"):
+        async with serving(emulator, free_ports(1), speed=100.0) as service:
+            await asyncio.wait_for(service.ended, 5.0)
+
+
 def test_addresses_count_up() -> None:
     assert addresses(2, "127.0.0.1", 8800) == (Address("127.0.0.1", 8800, 4028), Address("127.0.0.1", 8801, 4029))
     assert addresses(300, "127.0.1.1", 80)[299] == Address("127.0.2.44", 80, 4028)

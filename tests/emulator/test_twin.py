@@ -171,7 +171,7 @@ def test_a_site_of_cohorts_becomes_single_miners() -> None:
     assert [miner.model.full_name for miner in emulator.miners] == ["Antminer S19j Pro"] * 3 + ["Antminer S19 XP"] * 2
 
 
-def test_a_thousand_miners_differ_only_in_what_they_were_told() -> None:
+def test_many_miners_differ_only_in_what_they_were_told() -> None:
     emulator = Emulator((S19J_PRO,) * 300, seed=1)
     twin_draw = draw_fleet(emulator.twin.params, 1)
     np.testing.assert_array_equal(emulator.twin.state.silicon_leak, twin_draw.silicon_leak)
