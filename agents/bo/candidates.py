@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from agents.bo.study import Trial, measured_score
-from agents.bo.surrogate import Surrogate, features
+from agents.bo.surrogate import BASE, Surrogate, features
 from minesim.arrays import NUMPY
 from minesim.physics import stability
 from minesim.tuning.device import Vector
@@ -21,6 +21,8 @@ Weigh = Callable[[Tensor], Vector]
 
 SIGMAS: Final = 3.0
 """How many standard deviations of the belief must lie between a setting and every limit."""
+CAUTION_MARGIN, CAUTION_K = 0.004, 1.0
+"""How much better than a setting that broke a limit another must be by the catalog: margin, and K."""
 TRIP_GUARD_C: Final = 3.0
 """Kept below the temperature of a trip, beside the standard deviations."""
 REACH_FIRST, REACH_MIN, REACH_MAX = 0.25, 0.06, 0.6
@@ -61,7 +63,29 @@ def surely_safe(surrogate: Surrogate, x: Tensor, sigmas: float = SIGMAS) -> np.n
     high_power = mean[:, 0] + sigmas * spread[:, 0]
     load = np.log(x[:, columns.load].numpy()) + high_power - x[:, columns.mean(0)].numpy()
     powered = (load < 0.0) & (high_power <= math.log(problem.power_max_w))
-    return np.asarray(margins & cool & powered)
+    return np.asarray(margins & cool & powered & ~troubled(surrogate, x))
+
+
+def troubled(surrogate: Surrogate, x: Tensor) -> np.ndarray:
+    """Whether the catalog sees rows as no better than a setting that broke a limit, (N,).
+
+    Plain caution beside the belief, in case it is wrong: in the channel that made errors a row needs more margin, after
+    too hot a reading it must be cooler, and after a trip without either it needs more margin in every channel.
+    """
+    problem, columns = surrogate.problem, surrogate.columns
+    rows, seen = x.numpy(), surrogate.x.numpy()
+    bad = np.zeros(len(rows), dtype=bool)
+    first = columns.mean(BASE)
+    for measured, there in zip(surrogate.measured, seen, strict=True):
+        wrong = np.array(measured.error_ratio) > problem.limits.error_max
+        hot = max(measured.temp_c) > problem.limits.temp_max_c
+        if measured.tripped and not (wrong.any() or hot):
+            wrong[:] = True
+        for channel in np.flatnonzero(wrong):
+            bad |= rows[:, first + channel] < there[first + channel] + CAUTION_MARGIN
+        if hot:
+            bad |= rows[:, columns.mean(2)] > there[columns.mean(2)] - CAUTION_K
+    return bad
 
 
 def pool(

@@ -113,6 +113,7 @@ class Surrogate:
     def __init__(self, problem: TuningProblem, trials: Sequence[Trial], belief: Belief) -> None:
         self.problem, self.columns = problem, columns(problem)
         told = [(t, t.measured) for t in trials if t.measured is not None]
+        self.measured = tuple(m for _, m in told)
         self.x = torch.cat([features(problem.at(t.temp_amb_c), np.array([t.setting])) for t, _ in told])
         x = self.x.numpy()
         tripped = np.array([m.tripped for _, m in told])
@@ -129,7 +130,6 @@ class Surrogate:
         # Counted errors are subtracted from the hashrate, so their noise comes in with them.
         clean_var = HASHRATE_NOISE**2 + (0.1 * (1.0 - kept)) ** 2
 
-        self.deviations = np.column_stack([power, clean, temps]) - expected
         self.belief = belief
         self._bounds: list[tuple[tuple[int, ...], Vector, Vector, Vector]] = []
         knobs = (*range(self.columns.knobs), self.columns.ambient)
