@@ -426,8 +426,8 @@ def run_plant(plant: PlantParams, command: PlantCommand, weather: Weather, *, xp
     """Run fans, pad and coil for a control step, in that order through the supply air.
 
     The pad and the coil treat the air that comes in: what the exhaust fans draw, or what the intake fans push where
-    that is more. Fans move a volume that does not depend on density, so that thin or warm air carries less heat and takes
-    less fan power.
+    that is more. Fans move a volume that does not depend on density, so that thin or warm air carries less heat and
+    takes less fan power.
 
     Args:
         plant: what there is.

@@ -175,6 +175,19 @@ def test_a_coil_balances_and_keeps_to_its_capacity(
         assert after.power_w < 1.0
 
 
+def test_a_cold_coil_dries_muggy_air_to_saturation_and_the_condensate_counts() -> None:
+    air = weather(30.0, 80.0)
+    ratio = humidity_ratio(air.temp_c, air.rel_humidity_pct, SEA, xp=NUMPY)
+    after = dx_coil(air, ratio, np.asarray(5.0), np.asarray(14.0), air.temp_c, DxParams(1e6), xp=NUMPY)
+    assert relative_humidity_pct(after.temp_c, after.ratio, SEA, xp=NUMPY) == pytest.approx(100.0)
+    assert float(after.water_kg_per_s) == pytest.approx(-5.0 * (0.0216 - 0.0100), abs=2e-3)
+    assert after.heat_w > 2.2 * 5.0 * 1006.0 * 16.0
+    dry = dx_coil(
+        weather(30.0, 20.0), 0.3 * ratio, np.asarray(5.0), np.asarray(14.0), air.temp_c, DxParams(1e6), xp=NUMPY
+    )
+    assert float(dry.water_kg_per_s) == 0.0
+
+
 def test_a_coil_at_part_load_is_less_efficient() -> None:
     air, dx = weather(35.0, 20.0), DxParams(200e3)
     ratio = humidity_ratio(air.temp_c, air.rel_humidity_pct, SEA, xp=NUMPY)
