@@ -278,10 +278,12 @@ class Decider:
         odd, silent = self._take_readings(now, now_s, intake_c, calendar["local_day"])
         fleet, memory = self.fleet, self.memory
         answers = [now.get(member.address, MinerNow()) for member in self.members]
-        current = [
-            command_now(answer, self._facts.get(member.address), memory.miners[member.address].target, float(top_w))
-            for member, answer, top_w in zip(self.members, answers, fleet.top_w, strict=True)
-        ]
+        current = self._powered(
+            [
+                command_now(answer, self._facts.get(member.address), memory.miners[member.address].target, float(top_w))
+                for member, answer, top_w in zip(self.members, answers, fleet.top_w, strict=True)
+            ]
+        )
         draws_w = np.array(
             [
                 may_draw_w(answer, self._facts.get(member.address), command, float(top_w))
@@ -432,6 +434,15 @@ class Decider:
             up_window_w=np.array([sum(rise_w for at_s, rise_w in self.memory.rises if at_s > since_s)]),
             local_day=np.float64(local_day),
         )
+
+    def _powered(self, commands: Sequence[Command]) -> list[Command]:
+        """Commands with the power that their presets and throttles mean by the fleet's curves, where they are there."""
+        power_w = command_power_w(self._indexed(commands), self.fleet.curves, xp=NUMPY)
+        names = self.fleet.preset_names
+        return [
+            replace(command, power_w=float(power_w[i])) if command.preset in names[i] else command
+            for i, command in enumerate(commands)
+        ]
 
     def _indexed(self, commands: Sequence[Command]) -> FirmwareCommand:
         entries = [self.fleet.preset_index(i, c.preset, c.power_w) for i, c in enumerate(commands)]
