@@ -88,7 +88,7 @@ def compare(
     if plan.design is Design.SWITCHBACK:
         values = _block_differences(periods, plan, since_s)
         return Evidence(anytime_mean(values, plan.alpha), anytime_mean(values, shared_out), peak_ratio, 0.0)
-    before, now = _differences(baseline, phase), _differences(periods, phase)
+    before, now = differences(baseline, phase), differences(periods, phase)
     return Evidence(
         anytime_difference(before, now, plan.alpha),
         anytime_difference(before, now, shared_out),
@@ -153,8 +153,15 @@ def _arms(period: Period, phase: int) -> tuple[dict[str, _Arm], dict[str, _Arm]]
     return arms
 
 
-def _differences(periods: Iterable[Period], phase: int) -> list[float]:
-    """Difference of profit within models, weighted by the candidate's rated power; one a period that has both arms."""
+def differences(periods: Iterable[Period], phase: int) -> list[float]:
+    """Difference of profit, as a share of rated revenue, one for each period that has both arms.
+
+    Within models, weighted by the candidate's rated power.
+
+    Args:
+        periods: valid ones, by time.
+        phase: whose miners are (or will be) the candidate.
+    """
     values = []
     for period in periods:
         candidate, control = _arms(period, phase)

@@ -32,17 +32,18 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import stdev
 
 from minesim.bridge import documents
 from minesim.bridge.alerts import Alert, Severity
-from minesim.bridge.arms import Evidence, Period, check_period, compare
+from minesim.bridge.arms import Evidence, Period, check_period, compare, differences
 from minesim.bridge.sequential import Anytime
 from minesim.bridge.waves import HOLDBACK, Design, RolloutPlan, assign, reached, switchback_candidate
 
 SITE_TROUBLE = ("SitePowerAboveCap", "FeedStale")
-CRITICAL_MINERS, CRITICAL_RATIO = 3, 2.0
+CONCERNED_MINERS, CONCERNED_RATIO = 3, 2.0
 
 
 class Status(enum.StrEnum):
@@ -147,6 +148,15 @@ def evidence(rollout: Rollout) -> Evidence:
     return compare(rollout.plan, rollout.phase, _baseline(rollout), inside, since_s)
 
 
+def baseline_scatter(rollout: Rollout) -> float:
+    """Standard deviation by period of the difference that the first phase will be judged by; NaN before two periods.
+
+    It tells how long the rollout will take: see the table in docs/rollout.md.
+    """
+    values = differences(_baseline(rollout), 0)
+    return stdev(values) if len(values) > 1 else math.nan
+
+
 def step(rollout: Rollout, conditions: Iterable[Condition], now_s: float) -> Rollout:
     """Decide whether the rollout goes forward, waits or turns back; may be called at any time and as often as you like.
 
@@ -182,33 +192,43 @@ def step(rollout: Rollout, conditions: Iterable[Condition], now_s: float) -> Rol
     return _forward(replace(rollout, status=Status.RUNNING), found, now_s)
 
 
-def conditions_of(alerts: Iterable[Alert], candidates: Collection[str], miners: int) -> list[Condition]:
+def conditions_of(alerts: Sequence[Alert], candidates: Collection[str], miners: int) -> list[Condition]:
     """What present alerts mean for a rollout.
 
     It turns back when at least three miners with the candidate are in a critical state, in more than twice the share
-    that there is among the others (assumed). Any critical miner with the candidate holds it, as does trouble of the
-    site: over its cap, or a stale feed. What happens to the control alone does not.
+    that there is among the others (assumed). It is held when the guard holds miners in such a proportion, by any
+    critical miner with the candidate, and by trouble of the site: over its cap, or a stale feed. What happens to the
+    control alone does neither.
 
     Args:
         alerts: all that hold now.
         candidates: miners that run the candidate.
         miners: how many miners the site has.
     """
-    found, critical = [], set()
+    found = []
+    critical = {alert.miner for alert in alerts if alert.miner and alert.severity >= Severity.CRITICAL}
+    held = {alert.miner for alert in alerts if alert.kind == "GuardHolds"}
+    text = _more_than_others(critical, candidates, miners)
+    if text:
+        found.append(Condition(Effect.ROLL_BACK, f"in a critical state: {text}"))
+    text = _more_than_others(held, candidates, miners)
+    if text:
+        found.append(Condition(Effect.HOLD, f"held by the guard: {text}"))
     for alert in alerts:
-        if alert.miner and alert.severity >= Severity.CRITICAL:
-            critical.add(alert.miner)
-            if alert.miner in candidates:
-                found.append(Condition(Effect.HOLD, f"{alert.kind} {alert.miner}: {alert.text}"))
-        elif not alert.miner and alert.kind in SITE_TROUBLE:
-            found.append(Condition(Effect.HOLD, f"{alert.kind}: {alert.text}"))
-    ours = len(critical.intersection(candidates))
-    share = ours / max(1, len(candidates))
-    share_others = (len(critical) - ours) / max(1, miners - len(candidates))
-    if ours >= CRITICAL_MINERS and share > CRITICAL_RATIO * share_others:
-        text = f"{ours} miners with the candidate are in a critical state ({share:.0%}, others {share_others:.0%})"
-        return [Condition(Effect.ROLL_BACK, text), *found]
+        ours = alert.miner in candidates and alert.severity >= Severity.CRITICAL
+        if ours or (not alert.miner and alert.kind in SITE_TROUBLE):
+            found.append(Condition(Effect.HOLD, f"{alert.kind} {alert.miner}: {alert.text}"))
     return found
+
+
+def _more_than_others(concerned: Collection[str], candidates: Collection[str], miners: int) -> str:
+    """Say so if far more of the candidate's miners are concerned than of the others; else ``""``."""
+    ours = sum(miner in candidates for miner in concerned)
+    share = ours / max(1, len(candidates))
+    others = (len(concerned) - ours) / max(1, miners - len(candidates))
+    if ours < CONCERNED_MINERS or share <= CONCERNED_RATIO * others:
+        return ""
+    return f"{ours} miners with the candidate ({share:.0%}), and {others:.0%} of the others"
 
 
 def _forward(rollout: Rollout, found: Evidence | None, now_s: float) -> Rollout:
@@ -218,9 +238,8 @@ def _forward(rollout: Rollout, found: Evidence | None, now_s: float) -> Rollout:
         seen = len(_baseline(rollout))
         if seen < plan.baseline_periods:
             return replace(rollout, reason=f"baseline: {seen} of {plan.baseline_periods} periods")
-        return replace(
-            rollout, phase=0, phase_since_s=now_s, baseline_until_s=now_s, reason="baseline is known: first phase"
-        )
+        text = f"baseline is known, scatter {baseline_scatter(rollout):.2%} of rated revenue: first phase"
+        return replace(rollout, phase=0, phase_since_s=now_s, baseline_until_s=now_s, reason=text)
     left_s = rollout.phase_since_s + plan.phase_min_s - now_s
     if left_s > 0.0:
         return replace(rollout, reason=f"least time of the phase: {left_s / 3600.0:.1f} h left")

@@ -92,7 +92,7 @@ def assign(
     of those present are held back, miners of the latest waves become holdback: first of those not reached yet.
 
     Args:
-        models: miners present -> model.
+        models: miners of the inventory -> model; one that is silent for a while is still of it.
         plan: seed and shares.
         before: earlier assignment.
         phase: present phase, so that the holdback is refilled from later waves.
@@ -101,9 +101,9 @@ def assign(
         Waves of all miners present or assigned before.
 
     Raises:
-        ParamsError: too few miners for waves.
+        ParamsError: too few miners to begin with.
     """
-    if len(models) < BLOCK_PERIODS:
+    if before is None and len(models) < BLOCK_PERIODS:
         raise ParamsError(
             explain(
                 f"{len(models)} miners are too few for waves and a holdback",

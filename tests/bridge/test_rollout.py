@@ -19,6 +19,7 @@ from minesim.bridge.rollout import (
     Effect,
     Rollout,
     Status,
+    baseline_scatter,
     begin,
     conditions_of,
     evidence,
@@ -75,8 +76,6 @@ def test_never_below_the_holdback_and_no_miner_moves_otherwise(
     waves = assign(fleet(count, models), plan)
     for away, more, phase in moves:
         present = {m: kind for m, kind in fleet(count + more, models).items() if int(m.split("-")[1]) not in away}
-        if len(present) < 10:
-            continue
         later = assign(present, plan, waves, phase)
         held = sum(later[miner] == HOLDBACK for miner in present)
         assert held >= math.ceil(holdback * len(present) - 1e-9)
@@ -250,9 +249,12 @@ def test_what_alerts_mean() -> None:
     assert effects([]) == []
     assert effects(hot("x", "y", "z")) == [], "the control's trouble alone"
     assert effects(hot("a")) == [Effect.HOLD]
-    assert effects(hot("a", "b", "c"))[0] is Effect.ROLL_BACK
+    assert effects(hot("a", "b", "c")) == [Effect.ROLL_BACK, *[Effect.HOLD] * 3]
     everywhere = hot("a", "b", "c", *(f"x{index}" for index in range(20)))
     assert effects(everywhere) == [Effect.HOLD] * 3, "a hot day is not the candidate's doing"
+    held = [Alert("GuardHolds", Severity.WARNING, "contradictory", miner) for miner in "abcd"]
+    assert effects(held[:2]) == []
+    assert effects(held) == [Effect.HOLD]
     assert effects([Alert("MinerUnreachable", Severity.WARNING, "silent", "a")]) == []
     assert effects([Alert("FeedStale", Severity.WARNING, "price"), Alert("PolicyExpires", Severity.WARNING, "x")]) == [
         Effect.HOLD
@@ -274,6 +276,13 @@ def test_a_higher_peak_holds_where_a_demand_charge_is_paid() -> None:
     assert (held.status, held.phase) == (Status.HELD, 0)
     assert "1.11 times" in held.reason
     assert story(60, replace(PLAN, peak_margin=None), effect=0.01, peak=1.0)[-1].status is Status.COMPLETE
+
+
+def test_the_baseline_tells_the_scatter() -> None:
+    rollout = story(14, sd=0.01, seed=5)[-1]
+    assert baseline_scatter(rollout) == pytest.approx(0.008, rel=0.4)
+    assert f"scatter {baseline_scatter(rollout):.2%}" in rollout.reason
+    assert math.isnan(baseline_scatter(begin(PLAN, fleet(20), 0.0)))
 
 
 def test_days_that_do_not_count_delay_the_baseline() -> None:
