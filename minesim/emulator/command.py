@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "Antminer S19j Pro (104T)"
 
 
-def fleet_of(models: list[str], miners: int) -> list[str]:
+def fleet_of(models: list[str], miners: int | None = None) -> list[str]:
     """Models of a fleet from ``MODEL`` and ``MODEL:N``.
 
     Args:
         models: a model without a number takes the miners that are left, shared alike with others without a number.
-        miners: how many in all.
+        miners: how many in all; None for as many as the models name, one for each without a number.
 
     Raises:
         ParamsError: the numbers do not add up.
@@ -29,26 +30,26 @@ def fleet_of(models: list[str], miners: int) -> list[str]:
     >>> fleet_of(["S21:1", "S19 XP"], 3)
     ['S21', 'S19 XP', 'S19 XP']
     """
-    if miners < 1:
-        raise ParamsError(explain(f"{miners} miners", allowed="1 or more", origin="--miners"))
     counts: list[tuple[str, int | None]] = []
     for text in models or [DEFAULT_MODEL]:
         name, colon, number = text.rpartition(":")
         if colon and not (number.isdecimal() and int(number) > 0):
             raise ParamsError(explain(f"{text!r} as a model", allowed="MODEL or MODEL:N with N of 1 or more"))
         counts.append((name, int(number)) if colon else (text, None))
-    left = miners - sum(count or 0 for _, count in counts)
-    open_ended = [name for name, count in counts if count is None]
-    if left < len(open_ended) or (left > 0 and not open_ended):
+    named = sum(count or 0 for _, count in counts)
+    open_ended = sum(count is None for _, count in counts)
+    miners = named + open_ended if miners is None else miners
+    left = miners - named
+    if left < open_ended or (left > 0 and not open_ended):
         raise ParamsError(
             explain(
-                f"{miners} miners, but the models name {miners - left}",
+                f"{miners} miners, but the models name {named} and leave {open_ended} without a number",
                 origin="--model",
                 fix="Let the numbers add up to --miners, or leave one model without a number.",
             )
         )
-    shares = {name: left // len(open_ended) + (k < left % len(open_ended)) for k, name in enumerate(open_ended)}
-    return [name for name, count in counts for _ in range(shares[name] if count is None else count)]
+    shares = iter([left // max(open_ended, 1) + (k < left % max(open_ended, 1)) for k in range(open_ended)])
+    return [name for name, count in counts for _ in range(next(shares) if count is None else count)]
 
 
 def emulate(
@@ -74,11 +75,14 @@ def emulate(
     from minesim.emulator.serve import addresses
     from minesim.emulator.weather import Weather
 
+    for package in ("starlette", "uvicorn"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(
+                explain(f"{package} is not installed", fix="Install it with: pip install 'minesim[emulator]'")
+            )
     if not speed > 0.0:
         raise ParamsError(explain(f"speed is {speed}", allowed="above 0", origin="--speed"))
-    given = [text.rpartition(":")[2] for text in model or [] if ":" in text]
-    named = sum(int(number) for number in given if number.isdecimal())
-    models = fleet_of(model or [], miners if miners is not None else max(named, len(model or []), 1))
+    models = fleet_of(model or [], miners)
     where = addresses(len(models), host, port, rpc_port)
     emulator = Emulator(
         models, firmware=firmware, seed=seed, step_s=step, weather=Weather.constant(temp), password=password
@@ -87,10 +91,6 @@ def emulate(
         asyncio.run(_run(emulator, where, speed))
     except KeyboardInterrupt:
         typer.echo(f"stopped after {emulator.elapsed_s:.0f} emulated seconds")
-    except ImportError as error:
-        raise MissingExtraError(
-            explain(f"{error.name} is not installed", fix="Install it with: pip install 'minesim[emulator]'")
-        ) from error
 
 
 async def _run(emulator: Emulator, where: tuple[Address, ...], speed: float) -> None:

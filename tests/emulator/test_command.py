@@ -56,9 +56,12 @@ def test_it_says_when_it_is_ready_serves_and_ends_on_an_interrupt() -> None:
         (["S21"], 2, ["S21", "S21"]),
         (["S21", "S19 XP"], 3, ["S21", "S21", "S19 XP"]),
         (["S21:2", "S19 XP:1"], 3, ["S21", "S21", "S19 XP"]),
+        (["S21", "S21"], 3, ["S21"] * 3),
+        (["S21:2", "S19 XP"], None, ["S21", "S21", "S19 XP"]),
+        ([], None, ["Antminer S19j Pro (104T)"]),
     ],
 )
-def test_models_make_a_fleet(models: list[str], miners: int, fleet: list[str]) -> None:
+def test_models_make_a_fleet(models: list[str], miners: int | None, fleet: list[str]) -> None:
     assert fleet_of(models, miners) == fleet
 
 
