@@ -23,6 +23,7 @@ from agents.baselines.myopic import best_levels
 from agents.baselines.table import plain_params
 from agents.rl.actions import ActionMap, Direct, RuleResidual, ShadowPrice
 from agents.rl.policy import TrainedPolicy, load_policy
+from agents.rl.warm_start import gather
 from minesim.arrays import torch_namespace
 from minesim.control.channels import symexp
 from minesim.control.manifest import NetworkPolicy, RulePolicy
@@ -36,6 +37,7 @@ OPSET = 18
 TOLERANCE = 1e-5
 """Largest difference between file and torch, in units of the action."""
 OBSERVATIONS = 10_000
+SITES = 50
 EXAMPLE_ROWS = 3
 QUANTISED = ["MatMul", "Gemm"]
 
@@ -137,7 +139,7 @@ def export_policy(folder: Path, world: World, *, int8: bool = False) -> Exported
         rule = trained.actions.rule
         base = RulePolicy(rule.name, plain_params(getattr(rule, "params", None)))
         policy = replace(policy, base=base, base_scale=float(trained.actions.scale))
-    observations = _observations(world)
+    observations = _observations(trained, world)
     figures = {"onnx_max": _difference(_run(content, policy, trained, world), trained, observations)}
     if not figures["onnx_max"] <= TOLERANCE:
         raise ParamsError(
@@ -173,10 +175,14 @@ def _run(content: bytes, policy: NetworkPolicy, trained: TrainedPolicy, world: W
     )
 
 
-def _observations(world: World) -> np.ndarray:
-    """Observations anywhere between their bounds, (10,000, n)."""
+def _observations(trained: TrainedPolicy, world: World) -> np.ndarray:
+    """Half of them what the policy meets in training weeks, half anywhere between their bounds, (10,000, n)."""
+    seen = replace(world, config=replace(world.config, split="train"))
+    met = gather(trained, seen, SITES, OBSERVATIONS // 2 // SITES, seed=0).observations
     low, high = schema(world.cohorts).bounds()
-    return np.random.default_rng(0).uniform(low, high, (OBSERVATIONS, len(low))).astype(np.float32)
+    drawn = np.random.default_rng(0).uniform(low, high, (OBSERVATIONS - len(met), len(low)))
+    trained.reset()
+    return np.concatenate([met, drawn.astype(np.float32)])
 
 
 def _difference(policy: OnnxPolicy, trained: TrainedPolicy, observations: np.ndarray) -> float:

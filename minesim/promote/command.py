@@ -192,13 +192,11 @@ def _show(verdict: Verdict, console: Console) -> None:
             gate.name, what, value_text(gate), bar_text(gate), "passed" if gate.passed else "[red]FAILED[/red]"
         )
     console.print(table)
-    held = {name: share for name, share in verdict.agent.held_back.items() if share}
+    held = {name: share for name, share in verdict.rehearsed[request.agent].held_back.items() if share}
     shares = ", ".join(f"{name} {share:.1%}" for name, share in held.items()) or "never"
     console.print(f"Held back by the envelope in the rehearsal, share of steps: {shares}.", highlight=False)
     for name, figure in verdict.part.figures.items():
         console.print(f"Export, {name}: {figure:.3g} in units of the action.", highlight=False)
-    if verdict.int8_loss_usd == verdict.int8_loss_usd:
-        console.print(f"8 bits cost {verdict.int8_loss_usd:,.2f} USD a week in the rehearsal.", highlight=False)
 
 
 def value_text(gate: Gate) -> str:

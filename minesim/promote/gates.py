@@ -7,7 +7,7 @@ hardly worse than the best rule anywhere, and does not pay for it with hardware,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -240,22 +240,26 @@ def _at_higher_cost(card: xr.Dataset, agent: str, incumbent: str, scenario: str)
     return Gate("stress", what, value, 0.0, True, "USD/week", note, strict=True)
 
 
-def rehearsal_gates(agent: Rehearsed, incumbent: Rehearsed, limits: str) -> list[Gate]:
+def rehearsal_gates(done: Mapping[str, Rehearsed], agent: str, incumbent: str, rule: str, limits: str) -> list[Gate]:
     """The gates that the rehearsal decides.
 
     Args:
-        agent, incumbent: on the same weeks.
+        done: name -> result, all on the same weeks.
+        agent, incumbent: to be promoted, and what runs now.
+        rule: the best validated rule.
         limits: name of the limits.
     """
-    counted = ", ".join(f"{name} {count}" for name, count in agent.broken.items() if count)
-    weeks = len(agent.profit_usd)
-    gap = float((agent.profit_usd - incumbent.profit_usd).mean())
-    means = f"{agent.profit_usd.mean():,.0f} and {incumbent.profit_usd.mean():,.0f} USD a week"
+    mine = done[agent]
+    weeks = len(mine.profit_usd)
+    where = f"in {weeks} validation weeks under limits={limits}"
+    counted = ", ".join(f"{name} {count}" for name, count in mine.broken.items() if count)
+    profit = {name: float(item.profit_usd.mean()) for name, item in done.items()}
+    behind = (profit[rule] - profit[agent]) / abs(profit[rule]) if profit[rule] != 0.0 else math.nan
     return [
         Gate(
             "envelope",
-            f"limits broken in {weeks} validation weeks under limits={limits}",
-            float(agent.total),
+            f"limits broken {where}",
+            float(mine.total),
             0.0,
             False,
             "1",
@@ -263,11 +267,32 @@ def rehearsal_gates(agent: Rehearsed, incumbent: Rehearsed, limits: str) -> list
         ),
         Gate(
             "rehearsal",
-            f"mean gain on {weeks} validation weeks under limits={limits}",
-            gap,
+            f"mean gain over {incumbent} {where}",
+            profit[agent] - profit[incumbent],
             -ROUNDING_USD,
             True,
             "USD/week",
-            means,
+            f"{profit[agent]:,.0f}, {incumbent} {profit[incumbent]:,.0f} USD a week",
+        ),
+        Gate(
+            "rehearsal_rule",
+            f"profit behind the best validated rule {where}",
+            behind,
+            WORSE_MAX,
+            False,
+            "1",
+            f"{profit[agent]:,.0f}, {rule} {profit[rule]:,.0f} USD a week",
         ),
     ]
+
+
+def int8_gate(short: Rehearsed, exact: Rehearsed) -> Gate:
+    """Whether what the scorecard says of a network still holds for its weights in 8 bits.
+
+    Args:
+        short, exact: in 8 bits and in float32, on the same weeks.
+    """
+    full, loss = float(exact.profit_usd.mean()), float((exact.profit_usd - short.profit_usd).mean())
+    share = loss / abs(full) if full != 0.0 else math.nan
+    what = "profit that 8 bits cost in the rehearsal"
+    return Gate("int8", what, share, WORSE_MAX, False, "1", f"{loss:,.2f} of {full:,.0f} USD a week")

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from minesim.bench import about
 from minesim.bench.files import array_hash, plain
 from minesim.bench.scorecard import values
-from minesim.bench.standing import limit_at_scale
+from minesim.bench.standing import best_validated, limit_at_scale
 from minesim.control.bundle import make_policy
 from minesim.control.manifest import Manifest, NetworkPolicy, RulePolicy, cohort_entries, time_text
 from minesim.control.policy import Policy
 from minesim.control.trust import BundleError
 from minesim.envs.core import World
 from minesim.errors import ParamsError, explain
-from minesim.promote.gates import Gate, rehearsal_gates, scorecard_gates
+from minesim.promote.gates import Gate, int8_gate, rehearsal_gates, scorecard_gates
 from minesim.promote.history import PROMOTED, make_current
 from minesim.promote.rehearsal import Rehearsed, rehearse
 from minesim.promote.run import (
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 LIMITS = "bridge"
 """What a bundle is rehearsed under and has to run under."""
+EXACT = "float32 file"
 DAY_S = 86400
 EXPORTERS = ("torch", "onnx", "onnxruntime")
 
@@ -101,9 +102,8 @@ class Verdict:
         run, chosen, world: what it was judged on.
         part: what a bundle would carry.
         gates: all of them.
-        agent, incumbent: rehearsed side by side.
+        rehearsed: agent, incumbent, best validated rule and, for 8 bits, the float32 file, side by side, by name.
         weeks: rehearsed, UTC.
-        int8_loss_usd: what 8 bits cost in the rehearsal, USD a week; NaN where they were not asked for.
     """
 
     request: Request
@@ -112,10 +112,8 @@ class Verdict:
     world: World
     part: Part
     gates: Sequence[Gate]
-    agent: Rehearsed
-    incumbent: Rehearsed
+    rehearsed: Mapping[str, Rehearsed]
     weeks: NDArray[np.datetime64]
-    int8_loss_usd: float
 
     @property
     def passed(self) -> bool:
@@ -163,24 +161,29 @@ def judge(
 
     world = rehearsal_world(run, scenario, LIMITS)
     part = part_of(chosen, world, source, int8=request.int8)
-    parts = [part, part_of(incumbent, world, source)]
+    parts = {request.agent: part, request.incumbent: part_of(incumbent, world, source)}
+    rule = best_validated(card, scenario)
+    if rule not in parts:
+        parts[rule] = part_of(candidate(run, rule, scenario), world, source)
     if part.exact:
-        parts.append(replace(part, files=part.exact))
+        parts[EXACT] = replace(part, files=part.exact)
     weeks = rehearsal_weeks(run, world)
-    policies = [_ready(request.agent, item, world, source) for item in parts]
+    policies = [_ready(name, item, world, source) for name, item in parts.items()]
     steps = world.horizon_steps
-    done = rehearse(policies, world, weeks, on_step=lambda step: on_step(step, steps))
+    rehearsed = rehearse(policies, world, weeks, on_step=lambda step: on_step(step, steps))
+    done = dict(zip(parts, rehearsed, strict=True))
+    gates += rehearsal_gates(done, request.agent, request.incumbent, rule, LIMITS)
+    if part.exact:
+        gates.append(int8_gate(done[request.agent], done[EXACT]))
     return Verdict(
         request=request,
         run=run,
         chosen=chosen,
         world=world,
         part=part,
-        gates=[*gates, *rehearsal_gates(done[0], done[1], LIMITS)],
-        agent=done[0],
-        incumbent=done[1],
+        gates=gates,
+        rehearsed=done,
         weeks=weeks,
-        int8_loss_usd=float((done[2].profit_usd - done[0].profit_usd).mean()) if part.exact else np.nan,
     )
 
 
@@ -266,17 +269,13 @@ def _scorecard_record(verdict: Verdict) -> dict[str, Any]:
 
 
 def _rehearsal_record(verdict: Verdict) -> dict[str, Any]:
-    request, agent, incumbent = verdict.request, verdict.agent, verdict.incumbent
+    agent = verdict.rehearsed[verdict.request.agent]
     return {
         "limits": LIMITS,
         "weeks": verdict.weeks,
-        "profit_usd_per_week": {
-            request.agent: float(agent.profit_usd.mean()),
-            request.incumbent: float(incumbent.profit_usd.mean()),
-        },
+        "profit_usd_per_week": {name: float(item.profit_usd.mean()) for name, item in verdict.rehearsed.items()},
         "broken": dict(agent.broken),
         "held_back": dict(agent.held_back),
-        "int8_loss_usd_per_week": verdict.int8_loss_usd,
     }
 
 

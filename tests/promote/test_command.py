@@ -248,7 +248,7 @@ def test_a_trained_policy_earns_its_place(tmp_path: Path, invoke: Invoke) -> Non
     write_run(tmp_path, created=time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()))
     done = invoke(agent("ppo"), "--int8")
     assert done.exit_code == 0, done.output
-    assert "8 bits cost" in done.output
+    assert "profit that 8 bits cost in the rehearsal" in done.output
     bundle = read_bundle(Path("bundles/current"), read_trusted_keys(Path("trusted_keys.json")), time.time())
     assert bundle.manifest.policy.precision == "int8"
     figures = json.loads(Path("bundles/current/manifest.json").read_text())["evidence"]["export"]

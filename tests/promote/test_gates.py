@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minesim.errors import ParamsError
-from minesim.promote.gates import MARGINS, Gate, rehearsal_gates, scorecard_gates
+from minesim.promote.gates import MARGINS, Gate, int8_gate, rehearsal_gates, scorecard_gates
 from minesim.promote.rehearsal import BROKEN, Rehearsed
 from tests.promote.cards import WEEKS, card
 
@@ -178,10 +178,28 @@ def rehearsed(profit: float, **broken: int) -> Rehearsed:
     return Rehearsed(np.full(3, profit), {**dict.fromkeys(BROKEN, 0), **broken}, {})
 
 
+@pytest.mark.parametrize(("profit", "passes"), [(99.6, True), (99.4, False), (101.0, True)])
+def test_eight_bits_may_cost_half_a_per_cent(profit: float, passes: bool) -> None:
+    assert int8_gate(rehearsed(profit), rehearsed(100.0)).passed == passes
+
+
+def at_rehearsal(agent: Rehearsed, incumbent: float, rule: float) -> set[str]:
+    done = {"ppo": agent, "always_stock": rehearsed(incumbent), "peak_avoiding": rehearsed(rule)}
+    return {
+        gate.name for gate in rehearsal_gates(done, "ppo", "always_stock", "peak_avoiding", "bridge") if not gate.passed
+    }
+
+
 def test_rehearsal() -> None:
-    assert all(gate.passed for gate in rehearsal_gates(rehearsed(2.0), rehearsed(1.0), "bridge"))
-    assert all(gate.passed for gate in rehearsal_gates(rehearsed(1.0), rehearsed(1.0), "bridge")), "quiet weeks"
-    envelope, gain = rehearsal_gates(rehearsed(1.0, ramp=2, trips=1), rehearsed(1.02), "bridge")
-    assert (envelope.value, envelope.passed) == (3.0, False)
-    assert "ramp 2, trips 1" in envelope.note
-    assert not gain.passed
+    assert at_rehearsal(rehearsed(200.0), 100.0, 200.9) == set()
+    assert at_rehearsal(rehearsed(100.0), 100.0, 100.0) == set(), "quiet weeks"
+    assert at_rehearsal(rehearsed(100.0), 100.02, 100.0) == {"rehearsal"}
+    assert at_rehearsal(rehearsed(200.0), 100.0, 202.0) == {"rehearsal_rule"}
+    assert at_rehearsal(rehearsed(200.0, ramp=2, trips=1), 100.0, 200.0) == {"envelope"}
+
+
+def test_what_was_broken_is_named() -> None:
+    done = dict.fromkeys(("ppo", "always_stock"), rehearsed(1.0, ramp=2, trips=1))
+    gate = rehearsal_gates(done, "ppo", "always_stock", "always_stock", "bridge")[0]
+    assert gate.value == 3.0
+    assert gate.note == "ramp 2, trips 1"
