@@ -24,7 +24,8 @@ class CellPeriod:
         wave, model: whose; in a switchback ``""`` and all models together.
         profit_usd: revenue less energy at the marginal price, wear, starts and settled charges linear in load.
         reference_usd: what their rated hashrate would have earned, before energy.
-        peak_w: their highest mean power over a metering interval, W.
+        peak_w: their highest mean power over a metering interval, W; peaks of cells are added up, as cells that run one
+            policy peak together.
         rated_w: their rated power, W.
     """
 
