@@ -204,6 +204,9 @@ class EmulatedMiner:
         if self.mode != mode:
             raise Refused(RESUME_REFUSED)
         self._begin("starting")
+        if self.twin.state.firmware.running[self.index] > 0.0:
+            # The stop came within the same control step: the twin would not notice either.
+            self.twin.restart(self.index)
         self.started_s = self.twin.elapsed_s
         self.event("start")
         self.log("status", "INFO: Mining started")
@@ -272,8 +275,8 @@ class EmulatedMiner:
         self.settings = tree
         if after["preset"] != before["preset"]:
             self.log("status", f"INFO: Switching to preset {after['preset']}")
-        if not waits:
-            self.applied_preset = after["preset"]
+            if not waits:
+                self.applied_preset = after["preset"]
         self.restart_required = self.restart_required or waits
         self._apply()
         return waits

@@ -114,6 +114,8 @@ def test_a_half_applied_write_applies_its_first_field() -> None:
 def test_a_preset_may_wait_for_a_restart() -> None:
     emulator, sick, _ = two(FaultKind.RESTART_REQUIRED)
     assert sick.preset("1585")["restart_required"] is True
+    emulator.clear_faults()
+    sick.post("/settings", {"miner": {"misc": {"quiet_mode": True}}})
     emulator.advance(600.0)
     assert (sick.configured(), sick.running()) == ("1585", "3062")
     sick.post("/mining/restart")

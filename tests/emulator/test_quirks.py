@@ -238,6 +238,14 @@ def test_a_stopped_miner_draws_next_to_nothing_and_takes_minutes_to_come_back() 
     assert seen[-1] == "mining"
 
 
+def test_a_stop_and_a_start_in_one_breath_cost_minutes_too() -> None:
+    client = client_of()
+    client.post("/mining/stop")
+    client.post("/mining/start")
+    client.emulator.advance(60.0)
+    assert client.state() == "initializing"
+
+
 def test_a_restart_costs_minutes_and_is_counted() -> None:
     client = client_of()
     client.post("/mining/restart")
