@@ -91,7 +91,8 @@ class Reader:
         """Intents by falling time, of one miner or of all."""
         where, values = _where(miner, since_s)
         return tuple(
-            intent_of(row) for row in self._rows(f"{_SELECT_INTENT} {where} ORDER BY id DESC LIMIT ?", (*values, limit))
+            intent_of(row)
+            for row in self._rows(f"{_SELECT_INTENT} {where} ORDER BY at_s DESC, id DESC LIMIT ?", (*values, limit))
         )
 
     def intent(self, number: int) -> Intent:
@@ -108,7 +109,8 @@ class Reader:
     def open_intents(self, miner: str | None = None) -> tuple[Intent, ...]:
         """Writes that still have to be read back, the oldest first."""
         where, values = ("AND miner = ?", (miner,)) if miner is not None else ("", ())
-        return tuple(intent_of(row) for row in self._rows(f"{_SELECT_INTENT} {_OPEN} {where} ORDER BY id", values))
+        # "+id": or SQLite walks the table in that order instead of the few open ones.
+        return tuple(intent_of(row) for row in self._rows(f"{_SELECT_INTENT} {_OPEN} {where} ORDER BY +id", values))
 
     def tries(self, miner: str, write: Write, since_s: float) -> int:
         """How often the same write was sent in vain since a time."""
@@ -120,9 +122,12 @@ class Reader:
 
     def last_write_at_s(self, miner: str) -> float | None:
         """When something was last sent to a miner or read back, s since 1970 UTC."""
-        query = "SELECT max(max(at_s, coalesce(sent_at_s, 0), coalesce(settled_at_s, 0))) FROM intents WHERE miner = ?"
-        found: float | None = self._rows(query, (miner,))[0][0]
-        return found
+        query = (
+            "SELECT max(at_s, coalesce(sent_at_s, 0), coalesce(settled_at_s, 0)) FROM intents WHERE miner = ? "
+            "ORDER BY at_s DESC, id DESC LIMIT 1"
+        )
+        rows = self._rows(query, (miner,))
+        return float(rows[0][0]) if rows else None
 
     def first_values(self, miner: str) -> dict[str, Any]:
         """Field -> value before the bridge's first write to it; absent fields are None."""
@@ -147,13 +152,15 @@ class Reader:
         """What a plan has to know of a miner."""
         pending = self.open_intents(miner)
         query = (
-            f"{_SELECT_INTENT} WHERE miner = ? AND state <> 'done' AND NOT refused "
-            "AND max(at_s, coalesce(settled_at_s, at_s)) >= ? ORDER BY id"
+            f"{_SELECT_INTENT} WHERE miner = ? AND at_s >= ? AND state <> 'done' AND NOT refused "
+            "AND coalesce(settled_at_s, at_s) >= ? ORDER BY at_s, id"
         )
         return Known(
             owned=self.owned(miner),
             pending=pending[-1].write if pending else None,
-            asked=tuple(intent_of(row).write for row in self._rows(query, (miner, now_s - LATE_S))),
+            asked=tuple(
+                intent_of(row).write for row in self._rows(query, (miner, now_s - 2.0 * LATE_S, now_s - LATE_S))
+            ),
         )
 
     def recall(self) -> dict[str, Any]:
@@ -170,7 +177,7 @@ class Reader:
         """Audit entries by falling time, of one miner or of all."""
         where, values = _where(miner, since_s)
         columns = "id, at_s, actor, action, miner, policy, reason, detail"
-        rows = self._rows(f"SELECT {columns} FROM audit {where} ORDER BY id DESC LIMIT ?", (*values, limit))
+        rows = self._rows(f"SELECT {columns} FROM audit {where} ORDER BY at_s DESC, id DESC LIMIT ?", (*values, limit))
         return tuple(
             AuditEntry(number, at_s, actor, action, of, policy, reason, json.loads(detail))
             for number, at_s, actor, action, of, policy, reason, detail in rows
@@ -189,11 +196,13 @@ class Reader:
 
     def outcomes(self, *, since_s: float = 0.0, limit: int = 100_000) -> tuple[OutcomeRow, ...]:
         """Predictions made since a time, the oldest first, with what was measured."""
-        return self._outcomes("WHERE at_s >= ? ORDER BY id LIMIT ?", (since_s, limit))
+        return self._outcomes("WHERE at_s >= ? ORDER BY at_s, id LIMIT ?", (since_s, limit))
 
     def outcomes_due(self, now_s: float) -> tuple[OutcomeRow, ...]:
         """Predictions whose time has come and that were not measured yet."""
-        return self._outcomes("WHERE measured_at_s IS NULL AND at_s + horizon_s <= ? ORDER BY id", (now_s,))
+        return self._outcomes(
+            "WHERE measured_at_s IS NULL AND at_s + horizon_s <= ? ORDER BY at_s + horizon_s, id", (now_s,)
+        )
 
     def _outcomes(self, where: str, values: Sequence[object]) -> tuple[OutcomeRow, ...]:
         columns = "id, cycle, subject, at_s, horizon_s, predicted, coalesce(measured, 'null'), measured_at_s"
@@ -259,7 +268,7 @@ class _Writer(Reader):
         with self.transaction():
             self._connection.execute(
                 "INSERT INTO audit (at_s, actor, action, miner, policy, reason, detail) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (at_s, actor, action, miner, policy, reason, canonical_json(detail)),
+                (at_s, actor, action, miner, policy, reason, canonical_json(detail, allow_nan=True)),
             )
 
     def own(self, miner: str, owned: Owned, at_s: float) -> None:
@@ -442,7 +451,7 @@ class Journal(_Writer):
     def remember(self, documents: Mapping[str, object], *, cycle: int, at_s: float) -> None:
         """Replace all documents together; bytes stay bytes, anything else goes as JSON (NaN and infinity allowed)."""
         rows = [
-            (key, document if isinstance(document, bytes) else json.dumps(document, sort_keys=True), cycle, at_s)
+            (key, document if isinstance(document, bytes) else canonical_json(document, allow_nan=True), cycle, at_s)
             for key, document in documents.items()
         ]
         with self.transaction():
@@ -485,7 +494,7 @@ class Journal(_Writer):
                     miner,
                     encoded,
                     canonical_json(list(reasons)),
-                    canonical_json(explanation),
+                    canonical_json(explanation, allow_nan=True),
                     policy,
                 ),
             )
@@ -514,7 +523,10 @@ class Journal(_Writer):
             self._connection.executemany(
                 "INSERT INTO outcomes (cycle, subject, at_s, horizon_s, predicted) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT DO NOTHING",
-                [(cycle, subject, at_s, horizon_s, canonical_json(predicted)) for horizon_s in horizons_s],
+                [
+                    (cycle, subject, at_s, horizon_s, canonical_json(predicted, allow_nan=True))
+                    for horizon_s in horizons_s
+                ],
             )
 
     def measured(self, values: Mapping[int, object], at_s: float) -> None:
@@ -522,7 +534,7 @@ class Journal(_Writer):
         with self.transaction():
             self._connection.executemany(
                 "UPDATE outcomes SET measured = ?, measured_at_s = ? WHERE id = ? AND measured_at_s IS NULL",
-                [(canonical_json(value), at_s, number) for number, value in values.items()],
+                [(canonical_json(value, allow_nan=True), at_s, number) for number, value in values.items()],
             )
 
 

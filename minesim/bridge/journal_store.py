@@ -36,6 +36,7 @@ CREATE TABLE intents (
 );
 CREATE UNIQUE INDEX one_open_intent_a_miner ON intents (miner) WHERE state IN ('intended', 'sent');
 CREATE INDEX intents_of_a_miner ON intents (miner, at_s);
+CREATE INDEX intents_by_time ON intents (at_s);
 CREATE TRIGGER intents_stay BEFORE DELETE ON intents
     BEGIN SELECT RAISE(ABORT, 'intents are never deleted'); END;
 CREATE TRIGGER settled_intents_stay BEFORE UPDATE ON intents WHEN OLD.state IN ('done', 'failed', 'unknown')
@@ -69,6 +70,7 @@ CREATE TABLE audit (
     detail TEXT NOT NULL
 );
 CREATE INDEX audit_of_a_miner ON audit (miner, at_s);
+CREATE INDEX audit_by_time ON audit (at_s);
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
     BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
 CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
@@ -109,6 +111,7 @@ CREATE TABLE outcomes (
     measured_at_s REAL,
     UNIQUE (cycle, subject, horizon_s)
 );
+CREATE INDEX outcomes_by_time ON outcomes (at_s);
 CREATE INDEX outcomes_due ON outcomes (at_s + horizon_s) WHERE measured_at_s IS NULL;
 """
 
@@ -129,9 +132,9 @@ class JournalInvalid(JournalError):
     """The file is damaged, of another program, or of another version."""
 
 
-def canonical_json(value: object) -> str:
-    """Spell a JSON value in one way only: sorted keys, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+def canonical_json(value: object, *, allow_nan: bool = False) -> str:
+    """Spell a JSON value in one way only: sorted keys, no spaces; NaN and infinity only where allowed."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=allow_nan)
 
 
 @contextlib.contextmanager

@@ -166,6 +166,35 @@ def test_only_what_was_sent_in_vain_counts_as_a_try(journal):
     assert journal.tries("m1", SetPreset("1500"), 0.0) == 0
 
 
+def test_what_is_asked_in_every_poll_does_not_grow_with_the_years(journal):
+    """No query of a poll reads a whole table."""
+    plans = []
+
+    def explain(statement):
+        if statement.startswith("SELECT"):
+            plans.extend(row[3] for row in other.execute(f"EXPLAIN QUERY PLAN {statement}"))
+
+    other = sqlite3.connect(journal.path)
+    journal._connection.set_trace_callback(explain)
+    journal.open_intents()
+    journal.open_intents("m1")
+    journal.known("m1", 100.0)
+    journal.last_write_at_s("m1")
+    journal.tries("m1", TO_2000, 0.0)
+    journal.first_values("m1")
+    journal.intents(since_s=1.0)
+    journal.intents("m1", since_s=1.0)
+    journal.audit(since_s=1.0)
+    journal.audit("m1", since_s=1.0)
+    journal.outcomes(since_s=1.0)
+    journal.outcomes_due(100.0)
+    journal._connection.set_trace_callback(None)
+    other.close()
+    assert len(plans) >= 12
+    scans = [step for step in plans if step.startswith("SCAN") and "one_open_intent_a_miner" not in step]
+    assert scans == []
+
+
 # ---------------------------------------------------------------------- what it refuses
 
 
