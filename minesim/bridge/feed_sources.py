@@ -183,8 +183,9 @@ def _number(value: Any, origin: str) -> float:
 
 
 def _seconds(value: Any, origin: str) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return _number(value, origin) * (1e-3 if abs(value) > MILLISECONDS_FROM else 1.0)
+    if isinstance(value, int | float) or (isinstance(value, str) and value.replace(".", "", 1).isdigit()):
+        number = _number(value, origin)
+        return number * (1e-3 if abs(number) > MILLISECONDS_FROM else 1.0)
     try:
         moment = datetime.fromisoformat(str(value))
     except ValueError:
