@@ -6,6 +6,7 @@ fine grid, and control steps a second of single rooms and batches. One thread; n
 
 from __future__ import annotations
 
+import argparse
 import functools
 import itertools
 import math
@@ -117,6 +118,12 @@ def fine_day(name: str, corrections: int) -> tuple[float, Any]:
     return time.process_time() - begin, np.array(course)
 
 
+def sub_step(model: RoomModel, inputs: Any, heat: Any, slope: Any, structure: Any, xp: Any) -> Any:
+    """New flows, factor and one sub-step, with heat that falls with the intake."""
+    _, equations, factor = set_air(model, inputs, RHO_CP, SUB_S, slope, xp=xp)
+    return advance(model, equations, factor, structure, heat, 30.0, 30.0).structure_c
+
+
 def control_step(model: RoomModel, inputs: Any, heat: Any, structure: Any, xp: Any) -> None:
     """New flows, one factor, five sub-steps."""
     _, equations, factor = set_air(model, inputs, RHO_CP, SUB_S, xp=xp)
@@ -124,8 +131,14 @@ def control_step(model: RoomModel, inputs: Any, heat: Any, structure: Any, xp: A
         structure = advance(model, equations, factor, structure, heat, 30.0, 30.0).structure_c
 
 
-def rates(nx: int, ny: int, batch: int) -> list[tuple[str, ...]]:
-    """Milliseconds a control step and thousand site steps a second of the container."""
+def restless_step(one: Callable[..., Any], inputs: Any, heat: Any, slope: Any, structure: Any) -> None:
+    """New flows and a factor in every one of five sub-steps."""
+    for _ in range(SUB_STEPS):
+        structure = one(inputs, heat, slope, structure)
+
+
+def rates(nx: int, ny: int, batch: int, compiled: bool) -> list[tuple[str, ...]]:
+    """Milliseconds of processor time a control step, and thousand site steps a second, of the container."""
     plan = layout("container_40ft")
     points = list(operating_points(plan, batch, seed=4))
     inputs, heat = (np.stack([p[k] for p in points], axis=1) for k in (1, 2))
@@ -141,19 +154,44 @@ def rates(nx: int, ny: int, batch: int) -> list[tuple[str, ...]]:
 
         libraries["torch double"] = (torch.as_tensor, torch_namespace())
         libraries["torch single"] = (_single, torch_namespace())
+        if compiled:
+            libraries["torch single, compiled"] = libraries["torch single"]
     rows = []
     for label, (convert, xp) in libraries.items():
         model = room_model(plan, nx, ny).to(convert)
-        step = functools.partial(control_step, model, convert(inputs), convert(heat), convert(structure), xp)
-        best = min(_seconds(step) for _ in range(REPEATS))
-        rows.append((f"{nx} x {ny}", str(batch), label, f"{best * 1e3:.2f}", f"{batch / best / 1e3:.1f}"))
+        u, h, s, slope = (convert(a) for a in (inputs, heat, structure, 0.6 * RHO_CP * inputs[: len(plan.groups)]))
+        one: Callable[..., Any] = functools.partial(_one, model, xp)
+        held = "" if "compiled" in label else _rate(functools.partial(control_step, model, u, h, s, xp), batch)
+        if "compiled" in label:
+            import torch
+
+            one = torch.compile(one, fullgraph=True, dynamic=False)
+        rows.append(
+            (
+                f"{nx} x {ny}",
+                str(batch),
+                label,
+                held,
+                _rate(functools.partial(restless_step, one, u, h, slope, s), batch),
+            )
+        )
     return rows
 
 
-def _seconds(step: Callable[[], None]) -> float:
-    begin = time.perf_counter()
+def _one(model: RoomModel, xp: Any, inputs: Any, heat: Any, slope: Any, structure: Any) -> Any:
+    return sub_step(model, inputs, heat, slope, structure, xp)
+
+
+def _rate(step: Callable[[], None], batch: int) -> str:
     step()
-    return time.perf_counter() - begin
+    best = min(_seconds(step) for _ in range(REPEATS))
+    return f"{best * 1e3:.2f} ms, {batch / best / 1e3:.1f} k/s"
+
+
+def _seconds(step: Callable[[], None]) -> float:
+    begin = time.process_time()
+    step()
+    return time.process_time() - begin
 
 
 def _single(array: Any) -> Any:
@@ -175,6 +213,9 @@ def main() -> None:
     """Print all tables."""
     import torch
 
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--compile", action="store_true", help="also time a compiled sub-step (a minute to compile)")
+    compiled = parser.parse_args().compile
     torch.set_num_threads(1)
     grids = ((8, 4), (16, 8), (24, 12))
     cases = [("container_40ft", 0.1), ("container_40ft", 0.2), ("hall", 0.1), ("hall", 0.25), ("hydro_row", 0.1)]
@@ -202,10 +243,11 @@ def main() -> None:
         ("one correction a sub-step", "corrections until settled", "difference, K: RMS, worst cell of the day"),
         [(f"{day_s:.1f}", f"{settled_s:.1f}", f"{_rms(lagged - settled):.4f}, {abs(lagged - settled).max():.2f}")],
     )
+    sizes = [(*grid, batch) for grid in grids[:2] for batch in (1, 256, 1024)]
     _show(
-        "Speed, container, new flows and 5 sub-steps a control step",
-        ("grid", "rooms", "arrays", "ms", "thousand site steps/s"),
-        itertools.chain.from_iterable(rates(*grid, batch) for grid in grids[:2] for batch in (1, 256, 1024)),
+        "Speed, container, 5 sub-steps a control step: processor time, site steps a second",
+        ("grid", "rooms", "arrays", "flows held", "flows new in every sub-step"),
+        itertools.chain.from_iterable(rates(*size, compiled and size == (8, 4, 1024)) for size in sizes),
     )
 
 
