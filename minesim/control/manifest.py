@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ from minesim.control.trust import BundleError
 from minesim.errors import explain
 
 FORMAT = 1
+FLOAT_MAX = sys.float_info.max
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 HASH = re.compile(r"[0-9a-f]{64}")
 TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -397,7 +399,7 @@ class _Fields:
 
     def number(self, name: str, *, least: float = -math.inf, above: float = -math.inf) -> float:
         value = self.any(name)
-        if type(value) not in (int, float) or not math.isfinite(value) or value < least or value <= above:
+        if type(value) not in (int, float) or not -FLOAT_MAX <= value <= FLOAT_MAX or value < least or value <= above:
             raise _bad(self._where(name), value, "a number" + (f" of {least:g} or more" if least > -math.inf else ""))
         return float(value)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from minesim.control.bundle import Bundle
     from minesim.promote.gates import Gate
     from minesim.promote.promotion import Verdict
+    from minesim.promote.run import Run
     from minesim.promote.source import PolicySource
 
 REFUSED = 2
@@ -84,11 +85,12 @@ def promote_app(source: Callable[[], PolicySource]) -> typer.Typer:
 
         from minesim.promote.keys import read_private_key
         from minesim.promote.promotion import Request, judge, promote
+        from minesim.promote.run import read_run
 
         if days < 1:
             raise ParamsError(explain(f"--days is {days}", allowed="1 or more"))
         console = Console()
-        chosen = incumbent or _incumbent(folder, out, agent)
+        chosen = incumbent or _incumbent(read_run(folder, suite), out, agent)
         request = Request(folder, suite, agent, chosen, scenario, gain, int8, training_seed, weights)
         private = read_private_key(key.expanduser())
         with Progress(TextColumn("rehearsing"), BarColumn(), TimeRemainingColumn(), console=console) as progress:
@@ -159,21 +161,18 @@ def promote_app(source: Callable[[], PolicySource]) -> typer.Typer:
     return app
 
 
-def _incumbent(run: Path, store: Path, agent: str) -> str:
+def _incumbent(run: Run, store: Path, agent: str) -> str:
     """The agent of the current bundle if the run has it and it is another one, else always-stock."""
-    import json
-
     from minesim.control.bundle import MANIFEST
     from minesim.control.manifest import decode
     from minesim.promote.gates import STOCK
     from minesim.promote.history import CURRENT
 
-    path, record = store / CURRENT / MANIFEST, run / "agents.json"
-    if not path.exists() or not record.exists():
+    path = store / CURRENT / MANIFEST
+    if not path.exists():
         return STOCK
-    known = json.loads(record.read_text(encoding="utf-8")).get("agents", {})
     found = decode(path.read_bytes()).agent
-    return found if found in known and found != agent else STOCK
+    return found if found in run.record["agents"] and found != agent else STOCK
 
 
 def _show(verdict: Verdict, console: Console) -> None:

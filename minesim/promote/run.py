@@ -161,10 +161,14 @@ def candidate(run: Run, agent: str, scenario: str, *, training_seed: int = 0, we
         raise ParamsError(explain(f"there is no agent {agent!r}", fix=nearest(agent, agents), origin="run"))
     if agent not in scorecard.players(run.card, scenario) or agent not in run.record["scenarios"].get(scenario, {}):
         raise ParamsError(explain(f"agent {agent!r} has no result on {scenario!r}", origin="run"))
-    kind, told = str(agents[agent]["kind"]), run.record["scenarios"][scenario][agent]
+    try:
+        kind, told = str(agents[agent]["kind"]), run.record["scenarios"][scenario][agent]
+        params = {str(name): float(value) for name, value in told.get("params", {}).items()}
+        names = [str(name) for name in told.get("folders", [])]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataFileError(explain(f"agents.json does not tell what {agent!r} is ({error})")) from error
     every = tuple(range(run.card.sizes["seed"]))
     if kind == RULE:
-        params = {str(name): float(value) for name, value in told["params"].items()}
         return Candidate(agent, scenario, kind, params, None, every)
     if kind not in (LEARNED, OFFLINE):
         raise ParamsError(
@@ -174,7 +178,6 @@ def candidate(run: Run, agent: str, scenario: str, *, training_seed: int = 0, we
                 fix="A bundle holds a named rule or a network: nothing else runs on a site.",
             )
         )
-    names = [str(name) for name in told["folders"]]
     if not 0 <= training_seed < len(names):
         raise ParamsError(
             explain(f"--training-seed is {training_seed}", allowed=f"0 to {len(names) - 1}, of {', '.join(names)}")

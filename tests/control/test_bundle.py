@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from minesim.control.bundle import MANIFEST, SIGNATURE, read_bundle, require_fleet
 from minesim.control.channels import Channel
+from minesim.control.envelope import Limits
 from minesim.control.fleet import CohortSpec, fleet_curves
 from minesim.control.manifest import decode, encode
 from minesim.control.observe import schema
@@ -281,6 +283,36 @@ def test_json_that_reads_in_two_ways(tmp_path: Path) -> None:
         decode(b"[" * 100_000)
     with pytest.raises(BundleError):
         decode(b"\xff\xfe")
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats(allow_nan=False) | st.text(max_size=5)
+JSON = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner))
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_a_signed_manifest_may_hold_anything_and_is_read_or_refused(data: st.DataObject) -> None:
+    content = json.loads(encode(network_manifest(files={"policy.onnx": "0" * 64})))
+    place: object = content
+    while isinstance(place, (dict, list)) and place:
+        keys = sorted(place) if isinstance(place, dict) else range(len(place))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(place[key], (dict, list)) or data.draw(st.booleans()):
+            place[key] = data.draw(JSON)
+            break
+        place = place[key]
+    try:
+        text = json.dumps(content, allow_nan=False)
+    except ValueError:
+        return
+    with contextlib.suppress(BundleError):
+        assert decode(encode(decode(text.encode()))) == decode(text.encode())
+
+
+@given(values=st.lists(st.floats(0.0, allow_infinity=True, allow_nan=False), min_size=10, max_size=10))
+def test_limits_come_back_as_they_were(values: list[float]) -> None:
+    bounds = Limits("own", *values)
+    assert decode(encode(manifest(limits=bounds))).limits == bounds
 
 
 def test_another_version_with_another_channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

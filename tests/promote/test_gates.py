@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -203,3 +205,21 @@ def test_what_was_broken_is_named() -> None:
     gate = rehearsal_gates(done, "ppo", "always_stock", "always_stock", "bridge")[0]
     assert gate.value == 3.0
     assert gate.note == "ramp 2, trips 1"
+
+
+def test_the_docs_name_every_gate_margin_and_count() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "promotion.md").read_text(encoding="utf-8")
+    for margin in MARGINS:
+        unit = "" if margin.unit == "1" else f" {margin.unit}"
+        assert re.search(rf"^\| `{margin.name}` \| .* \| {margin.bar:g}{unit} \|$", page, re.MULTILINE), margin.name
+    for name, what in BROKEN.items():
+        assert re.search(rf"^\| `{name}` \| {re.escape(what)}", page, re.MULTILINE), name
+    profit = {"a": ONE["a"], "b": ONE["a"]}
+    done = dict.fromkeys(("ppo", "always_stock"), rehearsed(1.0))
+    table = [
+        *gates(card(profit, {"a": 1600.0, "b": 1600.0}), gain=0.05).values(),
+        *rehearsal_gates(done, "ppo", "always_stock", "always_stock", "bridge"),
+        int8_gate(done["ppo"], done["ppo"]),
+    ]
+    for gate in table:
+        assert f"`{gate.name}`" in page, gate.name
