@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from minesim.bridge.actuator import POOL_FIELD, RUN_FIELD, THROTTLE_FIELD, Actuator, Answers, Result
+from minesim.bridge.actuator import POOL_FIELD, RUN_FIELD, THROTTLE_FIELD, Actuator, Answers, Result, WriteLimits
 from minesim.bridge.clock import Clock
 from minesim.bridge.journal import Journal
 from minesim.bridge.journal_records import IntentState, encode_write
@@ -146,6 +146,7 @@ class _Restore:
         self._cycle = journal.last_cycle()
         self._gap_s = gap_s
         self._next_s = clock.monotonic_s()
+        self._slots = asyncio.Semaphore(WriteLimits().concurrency)
 
     async def miner(self, miner: str) -> Restored:
         """Put one miner back."""
@@ -154,6 +155,7 @@ class _Restore:
         first = self._journal.first_values(miner)
         done: list[Write] = []
         given_up: dict[str, str] = {}
+        begun = False
         progress_s = self._clock.monotonic_s()
         while True:
             look = await self._look(miner, tuple(path for path in first if path not in _STATE_FIELDS))
@@ -168,8 +170,11 @@ class _Restore:
             if self._journal.open_intents(miner) or _has_to_wait(first, answers, writes):
                 pass
             elif writes:
-                if not done and not given_up:
+                if not begun:
+                    begun = True
                     await self._turn()
+                    progress_s = self._clock.monotonic_s()
+                    continue
                 result = await self._write(miner, writes[0])
                 progress_s = self._clock.monotonic_s()
                 if result.intent is None:
@@ -191,12 +196,13 @@ class _Restore:
         for look in range(LOOKS):
             if look:
                 await self._clock.sleep(POLL_S)
-            await self._actuator.read_back(miner)
-            try:
-                answers = Answers(await port.configuration(), await port.reading())
-                return answers, await port.fields(paths) if paths else {}
-            except MinerError as error:
-                why = f"it cannot be read: {error}"
+            async with self._slots:
+                await self._actuator.read_back(miner)
+                try:
+                    answers = Answers(await port.configuration(), await port.reading())
+                    return answers, await port.fields(paths) if paths else {}
+                except MinerError as error:
+                    why = f"it cannot be read: {error}"
         return why
 
     async def _turn(self) -> None:

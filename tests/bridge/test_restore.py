@@ -141,6 +141,20 @@ async def test_manual_mode_is_refused_and_unreachable_ones_are_reported(journal,
     assert {r.miner: r.complete for r in again} == {"m0": False, "m1": True, "m2": False}
 
 
+async def test_a_miner_that_waits_for_its_turn_is_looked_at_again(journal, clock):
+    miners = fleet(clock, 2)
+    await written(journal, clock, miners, SetPreset("2000"))
+
+    def heard(first):
+        if first.complete:
+            other = miners["m1" if first.miner == "m0" else "m0"]
+            other.by_hand(SetFields(((PRESET, "disabled"),)))
+
+    results = await restore(journal, miners, clock, actor="ann", told=heard)
+    assert sorted(result.complete for result in results) == [False, True]
+    assert sorted(miner.settings[PRESET] for miner in miners.values()) == ["2500", "disabled"]
+
+
 async def test_what_somebody_else_stopped_is_not_started(journal, clock):
     miners = fleet(clock)
     await written(journal, clock, miners, STOP, START, SetPreset("2000"))
