@@ -165,3 +165,8 @@ def test_a_picture_cannot_go_anywhere_else(tmp_path: Path) -> None:
             plot_layout(room, path)
     with pytest.raises(MinesimError, match=r"room_fans is 1\.5"):
         steady_room(layout("hydro_row"), Setting(room_fans=1.5))
+    with pytest.raises(MinesimError, match="temp_amb_c is nan"):
+        steady_room(layout("hydro_row"), Setting(temp_amb_c=float("nan")))
+    empty = re.sub(r"\[\[groups\]\].*(?=\[\[fans)", "", ROOM, flags=re.DOTALL)
+    with pytest.raises(MinesimError, match="'test' has no miners"):
+        steady_room(parse_layout(empty, "test"), Setting())

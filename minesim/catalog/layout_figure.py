@@ -77,6 +77,12 @@ def steady_room(plan: RoomPlan, setting: Setting, nx: int = 96, ny: int = 48) ->
         value = getattr(setting, name)
         if not 0.0 <= value <= 1.0:
             raise ParamsError(explain(f"{name} is {value:g}", allowed="0 to 1", origin="layout setting"))
+    for name in ("temp_amb_c", "temp_supply_c"):
+        value = getattr(setting, name)
+        if value is not None and not -60.0 <= value <= 60.0:
+            raise ParamsError(explain(f"{name} is {value:g} C", allowed="-60 to 60 C", origin="layout setting"))
+    if not plan.groups:
+        raise ParamsError(explain(f"layout {plan.name!r} has no miners", fix="Add an entry under groups."))
     supply_c = setting.temp_amb_c if setting.temp_supply_c is None else setting.temp_supply_c
     model = room_model(plan, nx, ny)
     flows = [

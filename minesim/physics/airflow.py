@@ -480,7 +480,7 @@ def recirculated_share(network: AirNetwork, flows: AirFlows, *, xp: Namespace) -
         damper, miners = (flows.down, flows.up) if north else (flows.up, flows.down)
         backward = backward + xp.sum(xp.maximum(-gap, 0.0) + damper[:, face], axis=0)
         forward = forward + xp.sum(miners[:, face], axis=0)
-    return backward / xp.maximum(forward, 1e-9)
+    return xp.above(forward, 0.0) * backward / xp.maximum(forward, 1e-9)
 
 
 def air_balance_m3_per_s(flows: AirFlows, *, xp: Namespace) -> Array:

@@ -76,6 +76,8 @@ def test_dampers_return_their_flow_and_a_blocked_louvre_starves_the_room_of_noth
     network, flows = solved(plan, 16, 8, inputs)
     assert flows.down.sum() == pytest.approx(5.0)
     assert recirculated_share(network, flows, xp=NUMPY) >= 5.0 / miners.sum() - 1e-12
+    _, idle = solved(plan, 16, 8, np.concatenate([0.0 * miners, np.full(4, 5.0), [2.0, 3.0]]))
+    assert recirculated_share(network, idle, xp=NUMPY) == 0.0
     half = replace(plan.openings[0], to_m=6.0)
     blocked = replace(plan, openings=(half,), leak_share=0.0)
     _, narrowed = solved(blocked, 16, 8, inputs)

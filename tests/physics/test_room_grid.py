@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minesim.arrays import NUMPY, torch_namespace
 from minesim.catalog.layouts import layout, layout_names
 from minesim.errors import ParamsError
-from minesim.physics.airflow import AirFlows, AirShares
+from minesim.physics.airflow import AirFlows, AirShares, air_balance_m3_per_s
 from minesim.physics.room_fine import FineRoom, advance_fine, fine_room, sparse_factor
 from minesim.physics.room_grid import (
     RoomModel,
@@ -243,6 +243,76 @@ def test_heat_in_is_heat_out_and_nothing_is_colder_than_its_coldest_source(
     coldest = min(supply_c, amb_c, before.min() if math.isfinite(dt_s) else amb_c)
     if not sloped or after.air_c.max() < 80.0:
         assert after.air_c.min() > coldest - 1e-6
+
+
+@st.composite
+def rooms(draw: Any) -> RoomPlan:
+    """Any room that the checks let through: up to three rows, fans on walls and roof, louvres anywhere."""
+    length_m, width_m = draw(st.floats(3.0, 40.0)), draw(st.floats(2.0, 20.0))
+    count = draw(st.integers(1, 3))
+    rows, groups = [], []
+    for n in range(count):
+        begin, end = sorted(draw(st.tuples(st.floats(0.0, 0.4), st.floats(0.6, 1.0))))
+        y_m = width_m * (n + draw(st.floats(0.7, 1.3))) / (count + 1)
+        blows = draw(st.sampled_from(["north", "south"]))
+        rows.append(Row(f"row{n}", y_m, begin * length_m, end * length_m, blows, draw(st.floats(0.001, 0.5))))
+        cuts = [begin, *sorted(draw(st.lists(st.floats(begin, end), max_size=3, unique=True))), end]
+        for k, (left, right) in enumerate(itertools.pairwise(cuts)):
+            if right - left > 1e-3:
+                flow = draw(st.floats(0.01, 0.3))
+                groups.append(
+                    MinerGroup(
+                        f"g{n}{k}", f"row{n}", left * length_m, right * length_m, draw(st.integers(1, 99)), 3e3, flow
+                    )
+                )
+    # Nearly every room passes: a louvre in the south and a fan over all aisles, and up to three devices elsewhere.
+    mounted: dict[str, list[Any]] = {
+        "fans": [RoomFan("roof", "exhaust", "roof", 0.0, length_m, draw(st.floats(0.1, 50.0)), 500.0, 0.0, width_m)],
+        "openings": [Opening("louvre", "south", 0.0, length_m, draw(st.floats(0.01, 1.0)))],
+    }
+    for n, wall in enumerate(draw(st.lists(st.sampled_from(["north", "west", "east"]), unique=True))):
+        end_m = width_m if wall in ("west", "east") else length_m
+        a, b = sorted(draw(st.tuples(st.floats(0.0, 0.45), st.floats(0.55, 1.0))))
+        if draw(st.booleans()):
+            kind = draw(st.sampled_from(["exhaust", "exhaust", "intake"]))
+            fan = RoomFan(f"d{n}", kind, wall, a * end_m, b * end_m, draw(st.floats(0.1, 50.0)), 500.0)
+            mounted["fans"].append(fan)
+        else:
+            share, treated = draw(st.floats(0.01, 1.0)), draw(st.booleans())
+            mounted["openings"].append(Opening(f"d{n}", wall, a * end_m, b * end_m, share, treated))
+    return two_aisles(
+        length_m=length_m,
+        width_m=width_m,
+        structure_w_per_k=1000.0,
+        envelope_w_per_k=100.0,
+        leak_share=draw(st.sampled_from([0.0, 0.01])),
+        rows=tuple(rows),
+        groups=tuple(groups),
+        fans=tuple(mounted["fans"]),
+        openings=tuple(mounted["openings"]),
+    )
+
+
+@given(data=st.data(), nx=st.integers(1, 9), ny=st.integers(1, 9), on=st.booleans())
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_every_room_that_passes_the_checks_balances(data: Any, nx: int, ny: int, on: bool) -> None:
+    try:
+        plan = data.draw(rooms())
+        model = room_model(plan, nx, ny)
+    except ParamsError:
+        return
+    speeds = np.array(data.draw(st.lists(st.floats(0.0, 1.0), min_size=len(plan.fans), max_size=len(plan.fans))))
+    miners = float(on) * np.array([g.miners * g.flow_m3_per_s for g in plan.groups])
+    inputs = np.concatenate([miners, speeds * np.array([f.flow_m3_per_s for f in plan.fans])])
+    heat = np.array([g.miners * g.power_w for g in plan.groups])
+    flows, equations, factor = set_air(model, inputs, RHO_CP, 60.0, xp=NUMPY)
+    assert abs(air_balance_m3_per_s(flows, xp=NUMPY)).max() < 1e-9 * (1.0 + inputs.sum())
+    before = np.full((nx, ny), 25.0)
+    after = advance(model, equations, factor, before, heat, 20.0, 30.0)
+    parts = heat_balance(model, equations, before, after, heat, 20.0, 30.0, 60.0, xp=NUMPY)
+    left = parts.miners_w - parts.air_out_w - parts.stored_w - parts.envelope_w
+    assert abs(left) < 1e-9 * (parts.miners_w + abs(parts.air_out_w) + abs(equations.leave).sum() * 20.0)
+    assert after.air_c.min() > 20.0 - 1e-6
 
 
 def test_a_constant_temperature_is_kept() -> None:
