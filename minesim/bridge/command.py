@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 INCOMPLETE = 3
 """Exit code of a restore that could not put everything back."""
-METRICS_PORT = 9277
+METRICS_PORT = 9842
 KEYS = Path("~/.minesim/trusted_keys.json")
 
 StateOption = Annotated[
@@ -197,6 +197,20 @@ def bridge_app(rules: Callable[[], RuleFactory]) -> typer.Typer:
 
         if not asyncio.run(run_it()):
             raise typer.Exit(INCOMPLETE)
+
+    @app.command("rules")
+    def rules_for_prometheus() -> None:
+        """Print the alert rules for Prometheus."""
+        from minesim.bridge.alerts import prometheus_rules
+
+        typer.echo(prometheus_rules())
+
+    @app.command()
+    def unit() -> None:
+        """Print the systemd unit."""
+        from minesim.bridge.watchdog import unit_text
+
+        typer.echo(unit_text())
 
     @app.command()
     def discover(

@@ -12,11 +12,13 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, cast
+
+import numpy as np
 
 from minesim.bridge.actuator import Actuator, Order, Planner, Result
 from minesim.bridge.clock import Clock
-from minesim.bridge.decide import Decider, Pass
+from minesim.bridge.decide import Decider, Decision, Pass
 from minesim.bridge.feeds import series_rule
 from minesim.bridge.fleet import Member
 from minesim.bridge.guard import Why
@@ -25,8 +27,10 @@ from minesim.bridge.journal_records import Approval, ApprovalState
 from minesim.bridge.journal_store import JournalError
 from minesim.bridge.metrics import Metrics
 from minesim.bridge.miner import Identity, SetPower, SetPreset, SetThrottle, State, Write
+from minesim.bridge.outcomes import HORIZONS_S, Market, Track, Values, as_document
 from minesim.bridge.plan import Plan
 from minesim.bridge.poller import Lap, Poller
+from minesim.bridge.preflight import Finding, Severity, preflight
 from minesim.bridge.readings import MinerNow, SiteNow
 from minesim.bridge.snapshot import ActionView, FeedView, MinerView, PolicyView, Snapshot
 
@@ -37,7 +41,6 @@ DECISION_KEY: Final = "decision"
 MESSAGES_KEPT: Final = 50
 AGE_SHOWN_S: Final = 32 * 86400.0
 """A series that may be older than any is shown with this limit."""
-OUTCOME_HORIZONS_S: Final = (600.0, 3600.0, 86400.0)
 
 
 class Mode(enum.StrEnum):
@@ -112,9 +115,13 @@ class Bridge:
         self._feeds_at_s: float | None = None
         self._messages: list[str] = []
         self._identities: dict[str, dict[str, Any]] = {}
+        self._cohort_of = {member.address: member.cohort for member in decider.members}
         self._strangers: dict[str, Identity] = {}
         self._preset_w: dict[str, dict[str, float]] = {}
         self._decision: Any = None
+        self._track = Track()
+        self._market: Market | None = None
+        self._blocked: dict[str, tuple[Finding, ...]] = {}
         self._why: dict[str, Why] = {}
         self._released_at_s = clock.now_s()
 
@@ -139,15 +146,14 @@ class Bridge:
             if left:
                 self._say(f"{len(left)} writes of an earlier run are not settled yet; their miners are left alone.")
 
-    async def run(self, stop: asyncio.Event, alive: Callable[[], None] = lambda: None) -> None:
-        """Run cycles until ``stop`` is set; ``alive`` is called after each.
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run cycles until ``stop`` is set.
 
         A cycle that takes longer than ``poll_s`` is followed by the next at once, and the lag is told.
         """
         while not stop.is_set():
             began_s = self._clock.monotonic_s()
             await self.cycle()
-            alive()
             left_s = self.settings.poll_s - (self._clock.monotonic_s() - began_s)
             if left_s < 0.0:
                 took_s = self.settings.poll_s - left_s
@@ -177,13 +183,14 @@ class Bridge:
         results: tuple[Result, ...] = ()
         try:
             self._take_releases(lap)
+            self._preflight(lap)
             self._writer.settle(lap.answers)
             passed = self._pass(lap, site)
             plans = self._writer.plan(passed.desired, lap.answers)
             if passed.decision is not None:
                 self._cycle += 1
                 self._why, self._decision = passed.why, asdict(passed.decision)
-                self._expect(passed)
+                self._expect(passed.decision)
             results = await self._act(passed, plans)
             self._measure(passed, lap)
             documents = {
@@ -238,6 +245,20 @@ class Bridge:
             self._poller.forget_facts(name)
         self._decider.release(released & lap.latest.keys())
 
+    def _preflight(self, lap: Lap) -> None:
+        """Before it may act, look whether each miner has a net of its own and can do without the bridge."""
+        for name, facts in lap.facts.items():
+            if self.settings.mode is Mode.SHADOW or name in self._strangers:
+                continue
+            spec = self._decider.cohorts[self._cohort_of[name]]
+            found = preflight(
+                name, spec, lap.identities[name], facts, lap.fields.get(name, {}), self._decider.settings.limits
+            )
+            before = self._blocked.get(name, ())
+            self._blocked[name] = tuple(one for one in found if one.severity is Severity.BLOCKING)
+            if self._blocked[name] and self._blocked[name] != before:
+                self._say(f"{name} is left alone: " + " ".join(one.sentence for one in self._blocked[name]))
+
     def _pass(self, lap: Lap, site: SiteNow) -> Pass:
         if lap.facts:
             self._decider.learn(lap.facts)
@@ -251,14 +272,14 @@ class Bridge:
                 reading=answers.reading,
                 configuration=answers.configuration,
                 pending=name in opened,
-                by_hand=owned.held is not None,
+                by_hand=owned.held is not None or bool(self._blocked.get(name)),
                 halted_by=owned.halted_by,
             )
         return self._decider.step(self._clock.now_s(), self._clock.monotonic_s(), now, site)
 
     async def _act(self, passed: Pass, plans: Mapping[str, Plan]) -> tuple[Result, ...]:
         """Do what the mode allows with the plans."""
-        wanted = {name: plan for name, plan in plans.items() if plan.writes}
+        wanted = {name: plan for name, plan in plans.items() if plan.writes and not self._blocked.get(name)}
         if not isinstance(self._writer, Actuator):
             return ()
         now_s = self._clock.now_s()
@@ -297,27 +318,30 @@ class Bridge:
 
     # ------------------------------------------------------------------ prediction and outcome
 
-    def _expect(self, passed: Pass) -> None:
-        decision = passed.decision
-        assert decision is not None
-        predicted = {
-            "power_w": decision.expected_power_w,
-            "hashrate_ths": decision.expected_hashrate_ths,
-            "profit_usd_per_h": decision.expected_profit_usd_per_h,
-        }
-        self._journal.expect("site", predicted, cycle=self._cycle, at_s=decision.at_s, horizons_s=OUTCOME_HORIZONS_S)
+    def _expect(self, decision: Decision) -> None:
+        predicted = Values(
+            decision.expected_power_w, decision.expected_hashrate_ths, decision.expected_profit_usd_per_h
+        )
+        self._track.predict(decision.at_s, predicted)
+        revenue, price = (
+            cast(float, decision.observation[name])
+            for name in ("hash_revenue_usd_per_ths_day", "price_last_usd_per_mwh")
+        )
+        paid = float(np.mean(self._decider.fleet.curves.net_revenue_factor))
+        self._market = Market(revenue * paid / 24.0, price)
+        self._journal.expect("site", asdict(predicted), cycle=self._cycle, at_s=decision.at_s, horizons_s=HORIZONS_S)
 
     def _measure(self, passed: Pass, lap: Lap) -> None:
+        """Take the present measurements, and tell the horizons that are over."""
         now_s = self._clock.now_s()
+        hashrate_ths = sum(answers.reading.hashrate_ths or 0.0 for answers in lap.answers.values())
+        if self._market is not None:
+            profit_usd_per_h = self._market.profit_usd_per_h(hashrate_ths, passed.power_w)
+            self._track.measure(now_s, Values(passed.power_w, hashrate_ths, profit_usd_per_h))
         due = self._journal.outcomes_due(now_s)
-        if not due:
-            return
-        hashrate_ths = sum(answers.reading.hashrate_ths or 0.0 for answers in lap.latest.values())
-        seen = {"power_w": passed.power_w, "hashrate_ths": hashrate_ths}
-        late_s = 3.0 * self.settings.poll_s
-        self._journal.measured(
-            {row.id: seen if now_s - row.at_s - row.horizon_s <= late_s else None for row in due}, now_s
-        )
+        if due:
+            found = {row.id: as_document(self._track.outcome(row.at_s, row.horizon_s)) for row in due}
+            self._journal.measured(found, now_s)
 
     # ------------------------------------------------------------------ what is told
 

@@ -14,8 +14,8 @@ import math
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -129,21 +129,58 @@ class Row(Protocol):
         """Over how long."""
 
     @property
-    def predicted(self) -> Mapping[str, float | None]:
-        """Values by name."""
+    def measured(self) -> Mapping[str, Any] | None:
+        """From :func:`as_document`; None before the horizon is over, or where it cannot be told any more."""
 
-    @property
-    def measured(self) -> Mapping[str, float | None] | None:
-        """Values by name; None before the horizon is over, or where it cannot be told any more."""
+
+def as_document(found: Outcome) -> dict[str, Any]:
+    """What the journal keeps of an outcome, beside its time and horizon."""
+    return {"predicted": asdict(found.predicted), "measured": asdict(found.measured), "decisions": found.decisions}
 
 
 def from_journal(rows: Iterable[Row]) -> list[Outcome]:
     """Outcomes of the journal's rows that are measured."""
     return [
-        Outcome(row.at_s, row.horizon_s, _values(row.predicted), _values(row.measured), 1)
+        Outcome(
+            row.at_s,
+            row.horizon_s,
+            _values(row.measured["predicted"]),
+            _values(row.measured["measured"]),
+            int(row.measured["decisions"]),
+        )
         for row in rows
         if row.measured is not None
     ]
+
+
+class Track:
+    """The last day's predictions and measurements; what a new process does not know, it does not tell."""
+
+    def __init__(self) -> None:
+        self._predictions: list[tuple[float, Values]] = []
+        self._measurements: list[tuple[float, Values]] = []
+
+    def predict(self, at_s: float, values: Values) -> None:
+        """Note what is expected from now on."""
+        _append(self._predictions, at_s, values)
+
+    def measure(self, at_s: float, values: Values) -> None:
+        """Note what is measured now."""
+        _append(self._measurements, at_s, values)
+
+    def outcome(self, at_s: float, horizon_s: float) -> Outcome:
+        """Compare a horizon that is over; see :func:`outcome`."""
+        return outcome(self._predictions, self._measurements, at_s, horizon_s)
+
+
+def _append(series: list[tuple[float, Values]], at_s: float, values: Values) -> None:
+    """Append by time; the clock may have been set back, and what is too old is dropped."""
+    while series and series[-1][0] >= at_s:
+        series.pop()
+    series.append((at_s, values))
+    # The prediction in force at the beginning of the longest horizon stays.
+    while len(series) > 2 and series[1][0] < at_s - HORIZONS_S[-1] - SAMPLE_MAX_S:
+        series.pop(0)
 
 
 def _values(named: Mapping[str, float | None]) -> Values:

@@ -11,6 +11,7 @@ from minesim.bridge.actuator import Answers
 from minesim.bridge.clock import Clock
 from minesim.bridge.fleet import MinerFacts
 from minesim.bridge.miner import Identity, MinerAnswerInvalid, MinerError, MinerPort, MinerRefused, MinerUnreachable
+from minesim.bridge.preflight import FIELDS
 
 _RESULTS: Final = ((MinerUnreachable, "unreachable"), (MinerAnswerInvalid, "invalid"), (MinerRefused, "refused"))
 
@@ -50,6 +51,7 @@ class Lap:
         latest: the last answers of all that ever answered.
         facts: of miners whose presets and limits were read in this lap.
         identities: of miners that were asked who they are in this lap.
+        fields: of the same miners, the settings that :mod:`minesim.bridge.preflight` looks at.
         errors: why the others did not answer; ``resting`` where they were not asked.
         took_s: how long it took.
     """
@@ -58,6 +60,7 @@ class Lap:
     latest: Mapping[str, Answers]
     facts: Mapping[str, MinerFacts] = field(default_factory=dict)
     identities: Mapping[str, Identity] = field(default_factory=dict)
+    fields: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
     took_s: float = 0.0
 
@@ -91,6 +94,7 @@ class Poller:
         began_s = self._clock.monotonic_s()
         facts: dict[str, MinerFacts] = {}
         identities: dict[str, Identity] = {}
+        fields: dict[str, Mapping[str, object]] = {}
         errors: dict[str, str] = {}
         answered: dict[str, Answers] = {}
 
@@ -101,7 +105,7 @@ class Poller:
                 return
             async with self._slots:
                 try:
-                    answered[name] = contact.answers = await self._ask(name, contact, facts, identities)
+                    answered[name] = contact.answers = await self._ask(name, contact, facts, identities, fields)
                 except MinerError as error:
                     errors[name] = str(error)
                     contact.failures += 1
@@ -114,14 +118,19 @@ class Poller:
 
         await asyncio.gather(*(one(name) for name in self._ports))
         latest = {name: contact.answers for name, contact in self._contacts.items() if contact.answers is not None}
-        return Lap(answered, latest, facts, identities, errors, self._clock.monotonic_s() - began_s)
+        return Lap(answered, latest, facts, identities, fields, errors, self._clock.monotonic_s() - began_s)
 
     def forget_facts(self, name: str) -> None:
         """Have a miner's presets and limits read anew in the next lap."""
         self._contacts[name].facts_at_s = None
 
     async def _ask(
-        self, name: str, contact: _Contact, facts: dict[str, MinerFacts], identities: dict[str, Identity]
+        self,
+        name: str,
+        contact: _Contact,
+        facts: dict[str, MinerFacts],
+        identities: dict[str, Identity],
+        fields: dict[str, Mapping[str, object]],
     ) -> Answers:
         port, now_s = self._ports[name], self._clock.monotonic_s()
         configuration = await port.configuration()
@@ -129,6 +138,7 @@ class Poller:
         if due or contact.failures > 0:
             # Another machine may stand at the address of one that was away.
             identities[name] = await port.identity()
+            fields[name] = await port.fields(FIELDS)
             facts[name] = MinerFacts(await port.presets(), configuration, await port.limits())
             contact.facts_at_s = now_s
         return Answers(configuration, await port.reading())

@@ -14,7 +14,6 @@ from typing import Final
 import httpx
 
 from minesim.bridge.actuator import Actuator, Planner, ReadOnlyPort
-from minesim.bridge.alerts import Alert, AlertWatch
 from minesim.bridge.clock import Clock, SystemClock
 from minesim.bridge.decide import Decider
 from minesim.bridge.feeds import FeedError
@@ -27,14 +26,15 @@ from minesim.bridge.notify import Channel, Notifier
 from minesim.bridge.poller import Poller
 from minesim.bridge.readings import SiteNow
 from minesim.bridge.secret import read_secret
-from minesim.bridge.snapshot import PolicyView, Snapshot, write_snapshot
+from minesim.bridge.snapshot import PolicyView
+from minesim.bridge.tell import Teller
 from minesim.bridge.vnish import VnishMiner
 from minesim.bridge.vnish_auth import Credentials
-from minesim.bridge.watchdog import ALIVE, READY, STOPPING, tell_systemd
+from minesim.bridge.watchdog import STOPPING, tell_systemd
 from minesim.control.bundle import Bundle, RuleFactory, require_fleet
 from minesim.control.envelope import Limits
 from minesim.control.fleet import fleet_curves
-from minesim.errors import DataFileError, ParamsError, explain
+from minesim.errors import ParamsError, explain
 
 LOG = logging.getLogger(__name__)
 JOURNAL: Final = "journal.db"
@@ -139,7 +139,7 @@ async def run_bridge(
     stop = stop or asyncio.Event()
     decider = make_decider(inventory, bundle, rules)
     state = state_folder(settings.state)
-    metrics, watch = Metrics(), AlertWatch()
+    metrics = Metrics()
     manifest = bundle.manifest
     async with contextlib.AsyncExitStack() as stack:
         journal = stack.enter_context(Journal.open(state / JOURNAL))
@@ -156,14 +156,6 @@ async def run_bridge(
         else:
             writer = Actuator(journal, ports, clock)
 
-        def publish(snapshot: Snapshot) -> None:
-            found: list[Alert] = watch.update(snapshot)
-            notifier.tell(found)
-            try:
-                write_snapshot(snapshot, state / SNAPSHOT)
-            except DataFileError as error:
-                LOG.warning("%s", error)
-
         bridge = Bridge(
             LoopSettings(inventory.site, settings.mode, poll_s=settings.poll_s),
             Poller(asked, clock, on_read=metrics.count_read),
@@ -174,12 +166,11 @@ async def run_bridge(
             PolicyView(manifest.agent, manifest.version, float(manifest.expires_at_s)),
             meter=meter_of(inventory, clock),
             metrics=metrics,
-            on_snapshot=publish,
+            on_snapshot=Teller(state / SNAPSHOT, notifier),
         )
         await bridge.start()
         _stop_on_signals(stop)
-        tell_systemd(READY, f"STATUS={settings.mode.value}")
-        await bridge.run(stop, alive=_alive)
+        await bridge.run(stop)
         tell_systemd(STOPPING)
         await notifier.drain()
 
@@ -215,10 +206,6 @@ def meter_of(inventory: Inventory, clock: Clock) -> Callable[[], Awaitable[SiteN
         return SiteNow(latest.value, latest.start_s)
 
     return read
-
-
-def _alive() -> None:
-    tell_systemd(ALIVE)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

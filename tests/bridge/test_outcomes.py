@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from minesim.bridge.outcomes import (
     Market,
     Outcome,
+    Track,
     Values,
+    as_document,
     bias_by_day,
     calibrate,
     from_journal,
@@ -111,11 +114,28 @@ def test_profit_near_zero_is_scaled_by_its_usual_size() -> None:
 
 
 def test_rows_of_the_journal() -> None:
+    told = Outcome(0.0, 600.0, Values(power_w=1.0), Values(power_w=2.0), 2)
+    document = json.loads(json.dumps(as_document(told)))
     rows = [
-        SimpleNamespace(at_s=0.0, horizon_s=600.0, predicted={"power_w": 1.0, "more": 2.0}, measured={"power_w": 2.0}),
-        SimpleNamespace(at_s=0.0, horizon_s=3600.0, predicted={"power_w": 1.0}, measured=None),
+        SimpleNamespace(at_s=0.0, horizon_s=600.0, measured=document),
+        SimpleNamespace(at_s=0.0, horizon_s=3600.0, measured=None),
     ]
-    assert from_journal(rows) == [Outcome(0.0, 600.0, Values(power_w=1.0), Values(power_w=2.0), 1)]
+    assert from_journal(rows) == [told]
+
+
+def test_a_track_tells_a_horizon_and_forgets_what_is_older_than_a_day() -> None:
+    track = Track()
+    for minute in range(3 * 1440):
+        at_s = 60.0 * minute
+        if minute % 5 == 0:
+            track.predict(at_s, Values(power_w=100.0))
+        track.measure(at_s, Values(power_w=90.0 if minute < 1440 else 110.0))
+    found = track.outcome(2 * DAY_S - 60.0, DAY_S)
+    assert found.measured.power_w == pytest.approx(110.0)
+    assert found.predicted.power_w == pytest.approx(100.0)
+    assert len(track._measurements) < 1460
+    # What was before the track began, or was dropped, is not told.
+    assert track.outcome(0.0, 600.0).measured.power_w is None
 
 
 FACTOR = st.floats(0.0, 1e4)
