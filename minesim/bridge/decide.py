@@ -2,7 +2,7 @@
 
 Every ``step_s``, aligned to UTC, the policy decides on the same observation as in the twin. In every pass between, the
 guard looks at the standing commands again, so that heat, silence and the cap are acted on within a poll; nothing rises
-then but what was granted at the decision and waits for its minute.
+then but what was granted at the decision and waits for its turn.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ from minesim.errors import ActionError, MinesimError, ParamsError, explain
 from minesim.physics.firmware import FirmwareCommand
 from minesim.units import SECONDS_PER_HOUR
 
-RAMP_WINDOW_S: Final = 300.0
+LATE_S: Final = 120.0
+"""A write that goes out later than this after it was decided counts from when it went out (assumed)."""
 GAP_S: Final = 3600.0
 """After a longer pause the meter starts anew in the running interval: what was drawn meanwhile is not known."""
 
@@ -90,8 +91,7 @@ class MinerDecision:
         address: of the miner.
         before: what it did.
         asked: what the policy asked of it.
-        bounded: what came out of the guard.
-        at_s: when it is to do it; rises are spread over the minutes of a step.
+        bounded: what came out of the guard; rises are spread over the minutes of the step.
         why: worst reason for the difference.
     """
 
@@ -99,7 +99,6 @@ class MinerDecision:
     before: Command
     asked: Command
     bounded: Command
-    at_s: float
     why: Why
 
 
@@ -245,15 +244,17 @@ class Decider:
             change_w = record.target.power_w - record.before_w
             least_w = float(self.fleet.curves.terms.rise_min_w[index])
             rose, stopped = change_w > least_w, record.before_run and not record.target.run
+            sent_s = record.asked_s if self.memory.passed_s is None else self.memory.passed_s
+            at_s = record.asked_s if sent_s - record.asked_s <= LATE_S else sent_s
             self.memory.miners[address] = replace(
                 record,
                 sent=True,
-                wrote_s=record.asked_s if abs(change_w) > least_w else record.wrote_s,
-                raised_s=record.asked_s if rose else record.raised_s,
+                wrote_s=at_s if abs(change_w) > least_w else record.wrote_s,
+                raised_s=at_s if rose else record.raised_s,
                 stops_today=record.stops_today + stopped,
             )
             if rose:
-                self.memory.rises.append((record.asked_s, change_w))
+                self.memory.rises.append((sent_s, change_w))
 
     # ------------------------------------------------------------------ passes
 
@@ -311,7 +312,7 @@ class Decider:
             troubles.append(memory.policy_error)
         fallback = self._in_fallback(bool(troubles), now_s)
         if decided is None:
-            asked = self._standing(current, now_s, hold=bool(troubles), fallback=fallback, fleet=fleet)
+            asked = self._standing(current, hold=bool(troubles), fallback=fallback, fleet=fleet)
             standing = replace(
                 self.settings.limits,
                 ramp_up_per_min=math.inf,
@@ -333,7 +334,7 @@ class Decider:
             why={m.address: Why(int(w)) for m, w in zip(self.members, bounded.why, strict=True)},
             trouble=tuple(troubles),
             fallback=fallback,
-            decision=None if decided is None else self._record(decided, current, result.due_s, now_s),
+            decision=None if decided is None else self._record(decided, current, now_s),
             power_w=site_w,
             counted_w=float(bounded.counted_w.sum()),
         )
@@ -423,8 +424,8 @@ class Decider:
     def _history(self, current: Sequence[Command], now_s: float, local_day: float) -> ControlHistory:
         """The bridge's own writes, and what each miner does now, as the envelope takes them, (N,)."""
         records = [self.memory.miners[member.address] for member in self.members]
-        since_s = now_s - RAMP_WINDOW_S + self.settings.step_s
-        self.memory.rises = [rise for rise in self.memory.rises if now_s - RAMP_WINDOW_S < rise[0] <= now_s]
+        since_s = now_s - guard.RAMP_WINDOW_S + self.settings.step_s
+        self.memory.rises = [rise for rise in self.memory.rises if now_s - guard.RAMP_WINDOW_S < rise[0] <= now_s]
         return ControlHistory(
             command=self._indexed(current),
             command_w=np.array([command.power_w for command in current]),
@@ -514,13 +515,13 @@ class Decider:
         return np.clip(values, -1.0, 1.0)
 
     def _standing(
-        self, current: Sequence[Command], now_s: float, *, hold: bool, fallback: bool, fleet: MinerFleet
+        self, current: Sequence[Command], *, hold: bool, fallback: bool, fleet: MinerFleet
     ) -> FirmwareCommand:
-        """What is asked in a pass without a decision: the standing commands that are due, or less."""
+        """What is asked in a pass without a decision: the standing commands, or less."""
         asked: list[Command] = []
         for member, command in zip(self.members, current, strict=True):
             record = self.memory.miners[member.address]
-            target = command if record.target is None or record.due_s > now_s else record.target
+            target = command if record.target is None else record.target
             if hold and target.power_w > command.power_w:
                 target = command
             asked.append(target)
@@ -557,36 +558,37 @@ class Decider:
     ) -> _Settled:
         """Make the bounded commands the standing ones, and tell what each miner is to do now."""
         fleet = self.fleet
-        risen_w = np.where(bounded.command_w > history.command_w, bounded.command_w - history.command_w, 0.0)
-        rated_w = fleet.curves.power_rated_site_w
-        due_s = now_s + guard.rise_delays_s(risen_w, history.since_up_s, self.settings.limits, rated_w)
         desired: dict[str, Desired] = {}
         changed: set[str] = set()
+        doing: list[Command] = []
         for i, (member, before) in enumerate(zip(self.members, current, strict=True)):
             record = self.memory.miners[member.address]
             moved, held = _moved(bounded.command, history.command, i), Why(int(bounded.why[i])) in HELD
             new = self._command(bounded.command, bounded.command_w, i)
             # A decision puts a miner on one of its own presets; the guard alone leaves it on what it runs.
-            doing = before if held or not (moved or decided) else new
-            due = due_s[i] if decided else now_s
+            doing.append(before if held or not (moved or decided) else new)
             if decided or (not held and moved and _moved(bounded.command, asked, i)):
                 self.memory.miners[member.address] = replace(
                     record,
-                    target=doing,
-                    due_s=float(due),
+                    target=doing[i],
                     before_w=before.power_w,
                     before_run=before.run,
                     asked_s=now_s,
                     sent=False,
                 )
-            if due > now_s:
-                doing = before
-            desired[member.address] = _desired(doing, bool(fleet.throttles[i]))
-            if not doing.same(before):
+        rise_w = np.array([max(new.power_w - before.power_w, 0.0) for new, before in zip(doing, current, strict=True)])
+        rise_w = np.where(rise_w > fleet.curves.terms.rise_min_w, rise_w, 0.0)
+        risen = [(now_s - at_s, size_w) for at_s, size_w in self.memory.rises]
+        rated_w = fleet.curves.power_rated_site_w
+        may_rise = guard.release(rise_w, history.since_up_s, risen, self.settings.limits, rated_w)
+        for i, (member, before) in enumerate(zip(self.members, current, strict=True)):
+            now = before if rise_w[i] > 0.0 and not may_rise[i] else doing[i]
+            desired[member.address] = _desired(now, bool(fleet.throttles[i]))
+            if not now.same(before):
                 changed.add(member.address)
-        return _Settled(desired, frozenset(changed), due_s)
+        return _Settled(desired, frozenset(changed))
 
-    def _record(self, decided: _Decided, current: Sequence[Command], due_s: Floats, now_s: float) -> Decision:
+    def _record(self, decided: _Decided, current: Sequence[Command], now_s: float) -> Decision:
         fleet, bounded = self.fleet, decided.bounded
         asked_w = command_power_w(decided.asked, fleet.curves, xp=NUMPY)
         command = bounded.command
@@ -608,7 +610,6 @@ class Decider:
                     before=current[i],
                     asked=self._command(decided.asked, asked_w, i),
                     bounded=self._command(command, bounded.command_w, i),
-                    at_s=float(due_s[i]),
                     why=Why(int(bounded.why[i])),
                 )
                 for i, member in enumerate(self.members)
@@ -632,7 +633,10 @@ HELD: Final = frozenset(
         Why.WRITE_PENDING,
         Why.MANUAL_MODE,
         Why.BY_HAND,
+        Why.STOPPED_BY_SOMEBODY,
+        Why.TUNING,
         Why.NO_PRESETS,
+        Why.FAILURE,
         Why.CONTRADICTORY,
         Why.STALE,
         Why.UNREACHABLE,
@@ -653,7 +657,6 @@ class _Decided:
 class _Settled:
     desired: dict[str, Desired]
     changed: frozenset[str]
-    due_s: Floats
 
 
 def _moved(new: FirmwareCommand, old: FirmwareCommand, miner: int) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -28,6 +28,8 @@ ESTIMATE_TOLERANCE: Final = 0.05
 SETTLE_S: Final = 300.0
 """A step down for heat is given this long before the next: a change of preset takes minutes to cool a miner, and the
 twin steps once in a control step (assumed)."""
+RAMP_WINDOW_S: Final = 300.0
+MINUTE_S: Final = 60.0
 FALLING: Final = 1.1
 """A miner that draws more than this times its command after a fresh write is still on its way down."""
 
@@ -47,12 +49,15 @@ class Why(enum.IntEnum):
     FALLBACK = 9
     MANUAL_MODE = 10
     BY_HAND = 11
-    NO_PRESETS = 12
-    CONTRADICTORY = 13
-    STALE = 14
-    UNREACHABLE = 15
-    OVER_CAP = 16
-    HARD_TEMP = 17
+    STOPPED_BY_SOMEBODY = 12
+    TUNING = 13
+    NO_PRESETS = 14
+    FAILURE = 15
+    CONTRADICTORY = 16
+    STALE = 17
+    UNREACHABLE = 18
+    OVER_CAP = 19
+    HARD_TEMP = 20
 
     @property
     def sentence(self) -> str:
@@ -73,6 +78,9 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.FALLBACK: "The bridge has lacked a feed, a policy or a sound clock for too long; it goes down to its fallback.",
     Why.MANUAL_MODE: "Voltage and clocks are set by hand (manual mode); it is left alone.",
     Why.BY_HAND: "Somebody changed it by hand; it is left alone until it is released.",
+    Why.STOPPED_BY_SOMEBODY: "It stands, but the bridge did not stop it; whoever did has to start it.",
+    Why.TUNING: "It is tuning a preset; it is left alone until it is done.",
+    Why.FAILURE: "Its firmware reports a failure, or does not tell what it does; it is left alone.",
     Why.NO_PRESETS: "It has told no tuned preset that the bridge may use; it is left alone.",
     Why.CONTRADICTORY: "What it reports contradicts itself; it holds.",
     Why.STALE: "Its last reading is too old, or its sensors are silent; it holds.",
@@ -122,7 +130,9 @@ class Sight:
         return np.asarray(self.telemetry.age_s > AGE_MAX_S)
 
 
-UNKNOWN: Final = frozenset({Why.UNREACHABLE, Why.STALE, Why.MANUAL_MODE, Why.BY_HAND, Why.NO_PRESETS})
+UNKNOWN: Final = frozenset(
+    {Why.UNREACHABLE, Why.STALE, Why.MANUAL_MODE, Why.BY_HAND, Why.NO_PRESETS, Why.FAILURE, Why.TUNING}
+)
 """Holds under which a miner counts at its highest preset."""
 
 
@@ -264,29 +274,39 @@ def _reach_w(command_w: Floats, current_w: Floats, floor_w: Floats, barred: Bool
     return _pick((command_w < current_w) & ~barred, command_w, np.maximum(command_w, floor_w))
 
 
-def rise_delays_s(risen_w: Floats, since_up_s: Floats, bounds: Limits, rated_w: float) -> Floats:
-    """When within a control step each rise is made, so that no minute rises by more than the limit, s, (N,).
+def release(
+    rise_w: Floats,
+    since_up_s: Floats,
+    risen: Sequence[tuple[float, float]],
+    bounds: Limits,
+    rated_w: float,
+) -> Bools:
+    """Tell which granted rises may be made now, so that the ramps hold in every minute and in any five, (N,).
 
-    The queue is that of the envelope: longest-waiting first, ties by number.
+    The envelope grants what a whole control step may rise; this spreads it over the step. The queue is the same:
+    longest-waiting first, ties by number, and nobody overtakes. A miner larger than a limit may rise alone where
+    nothing rose before.
 
     Args:
-        risen_w: granted rise of each miner, W, 0 for none, (N,).
+        rise_w: granted rise of each miner, W, 0 for none, (N,).
         since_up_s: time since each miner's last rise, s, (N,).
+        risen: rises of the last minutes, how long ago (s) and by how much (W).
         bounds: limits in force.
         rated_w: rated power of the site, W.
     """
-    delays_s = np.zeros(len(risen_w))
-    per_minute_w = bounds.ramp_up_per_min * rated_w
-    order = [int(i) for i in np.argsort(-since_up_s, kind="stable") if risen_w[i] > 0.0]
-    if not math.isfinite(per_minute_w):
-        return delays_s
-    minute, used_w = 0, 0.0
-    for i in order:
-        if used_w > 0.0 and used_w + risen_w[i] > per_minute_w * (1.0 + 1e-9):
-            minute, used_w = minute + 1, 0.0
-        used_w += float(risen_w[i])
-        delays_s[i] = 60.0 * minute
-    return delays_s
+    released = np.zeros(len(rise_w), bool)
+    minute_w = sum(size_w for ago_s, size_w in risen if ago_s < MINUTE_S)
+    window_w = sum(size_w for ago_s, size_w in risen if ago_s < RAMP_WINDOW_S)
+    room_w = rated_w * (1.0 + 1e-9)
+    for i in np.argsort(-since_up_s, kind="stable"):
+        if rise_w[i] <= 0.0:
+            continue
+        minute_w, window_w = minute_w + rise_w[i], window_w + rise_w[i]
+        fits = minute_w <= bounds.ramp_up_per_min * room_w and window_w <= bounds.ramp_up_per_5min * room_w
+        if not fits and window_w > rise_w[i]:
+            break
+        released[i] = True
+    return released
 
 
 def _any(masks: list[Bools]) -> Bools:

@@ -39,7 +39,6 @@ class MinerMemory:
         seen: whether it ever answered.
         hashrate_ths, power_w, temp_chip_c, temp_board_c, fan_duty, hashing: last good readings.
         target: what it is to do; None before the first pass.
-        due_s: when it is to do it.
         before_w, before_run: what it did when the target was set.
         asked_s: when the target was set.
         sent: whether a write for the target went out.
@@ -57,7 +56,6 @@ class MinerMemory:
     fan_duty: float = 0.0
     hashing: float = 0.0
     target: Command | None = None
-    due_s: float = -math.inf
     before_w: float = 0.0
     before_run: bool = False
     asked_s: float = -math.inf
@@ -144,7 +142,7 @@ class Memory:
             self.miners[address] = MinerMemory(**(_shallow(miner) | moved))
 
 
-_TIMES = ("known_s", "due_s", "asked_s", "wrote_s", "raised_s")
+_TIMES = ("known_s", "asked_s", "wrote_s", "raised_s")
 
 
 def _shallow(record: MinerMemory) -> dict[str, Any]:

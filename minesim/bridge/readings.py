@@ -165,9 +165,13 @@ def _told(now: MinerNow, facts: MinerFacts | None, top_w: float) -> Command | No
 def may_draw_w(now: MinerNow, facts: MinerFacts | None, current: Command, top_w: float) -> float:
     """The most that a miner may come to draw without a further write, W.
 
-    Its switcher may take it up to its top preset, and a write that is on its way may not have arrived.
+    Its switcher may take it up to its top preset, a write that is on its way may not have arrived, and who stopped it
+    may start it.
     """
     told = _told(now, facts, top_w)
+    if told is not None and not told.run and now.halted_by is None:
+        tuned = {preset.name: preset.power_w for preset in (() if facts is None else facts.presets)}
+        return max(current.power_w, tuned.get(told.preset, top_w))
     most_w = current.power_w if told is None or not now.pending else max(current.power_w, told.power_w)
     configuration = now.configuration
     if configuration is None or not configuration.switcher.enabled or not current.run:
@@ -211,6 +215,11 @@ def sight(
     freshly = (unreachable | (age_s > AGE_MAX_S)) & (lost_s <= neighbour_hold_s)
     groups_lost = np.bincount(fleet.group_of, weights=freshly)
     manual = [a.configuration is not None and a.configuration.preset is None for a in answers]
+    states = [None if a.reading is None else a.reading.state for a in answers]
+    others = [
+        state is not None and state.started is False and a.halted_by is None
+        for state, a in zip(states, answers, strict=True)
+    ]
     return Sight(
         telemetry=Telemetry(
             hashrate_ths=np.array([record.hashrate_ths for record in records]),
@@ -227,6 +236,9 @@ def sight(
             Why.WRITE_PENDING: np.array([a.pending for a in answers]),
             Why.MANUAL_MODE: np.array(manual, bool),
             Why.BY_HAND: np.array([a.by_hand for a in answers]),
+            Why.STOPPED_BY_SOMEBODY: np.array(others, bool),
+            Why.TUNING: np.array([state is State.AUTO_TUNING for state in states]),
+            Why.FAILURE: np.array([state in (State.FAILURE, State.UNKNOWN) for state in states]),
             Why.NO_PRESETS: ~fleet.usable,
             Why.CONTRADICTORY: odd,
             Why.UNREACHABLE: unreachable,

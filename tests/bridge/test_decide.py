@@ -15,7 +15,7 @@ from minesim.bridge.feeds import FeedBook, Interval
 from minesim.bridge.fleet import MinerFacts
 from minesim.bridge.guard import Why
 from minesim.bridge.memory import Memory
-from minesim.bridge.miner import Configuration, Reading, State, Switcher
+from minesim.bridge.miner import Configuration, Power, Reading, State, Switcher
 from minesim.bridge.plan import Desired
 from minesim.bridge.readings import MinerNow, SiteNow
 from minesim.control.envelope import limits
@@ -138,7 +138,11 @@ class Site:
             )
             self.last[address] = replace(reading, **self.told.get(address, {}))
         return {
-            address: MinerNow(self.last.get(address), self.configuration[address], **self.extra.get(address, {}))
+            address: MinerNow(
+                self.last.get(address),
+                self.configuration[address],
+                **({"halted_by": None if self.run[address] else Power.STOP} | self.extra.get(address, {})),
+            )
             for address in self.addresses
             if address in self.last
         }
@@ -349,6 +353,24 @@ def test_what_cannot_be_believed_or_is_not_ours_holds(
     assert odd not in result.changed
     assert site.run[odd]
     assert sum(site.run.values()) == 1
+
+
+def test_miners_that_somebody_else_stopped_do_not_keep_the_others_from_rising() -> None:
+    site = Site(policy=Wish(-0.8))
+    site.go(0.0)
+    for address in site.addresses[:5]:
+        site.run[address] = False
+        site.extra[address] = {"halted_by": None}
+    site.told[site.addresses[5]] = {"state": State.FAILURE}
+    site.told[site.addresses[6]] = {"state": State.AUTO_TUNING}
+    site.policy.action = 1.0
+    for _ in range(60):
+        result = site.go(60.0)
+    assert [result.why[address] for address in site.addresses[:5]] == [Why.STOPPED_BY_SOMEBODY] * 5
+    assert result.why[site.addresses[5]] is Why.FAILURE
+    assert result.why[site.addresses[6]] is Why.TUNING
+    assert not any(site.run[address] for address in site.addresses[:5])
+    assert all(site.throttle[address] == 1.0 for address in site.addresses[7:])
 
 
 def test_a_missing_chip_sensor_is_the_board_and_its_offset() -> None:

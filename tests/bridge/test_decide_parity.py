@@ -12,7 +12,7 @@ from agents.baselines.threshold import HysteresisParams, HysteresisThrottle, Thr
 from minesim.arrays import NUMPY
 from minesim.bridge.decide import Decider, Settings
 from minesim.bridge.feeds import FeedBook
-from minesim.bridge.miner import Reading, State
+from minesim.bridge.miner import Power, Reading, State
 from minesim.bridge.readings import MinerNow, SiteNow
 from minesim.control import observe
 from minesim.control.envelope import limits
@@ -107,7 +107,9 @@ async def test_same_observations_and_commands_as_the_env(rule: str, name: str, h
                 fan_duty=float(told.fan_duty[0, i]),
                 throttle=round(float(command.throttle[0, i]), 2) if has_throttle else None,
             )
-            now[member.address] = MinerNow(reading, configured(names[i][int(command.preset[0, i])]))
+            halted_by = None if run else Power.STOP
+            preset = configured(names[i][int(command.preset[0, i])])
+            now[member.address] = MinerNow(reading, preset, halted_by=halted_by)
         meter = SiteNow(float(told.power_site_w[0]), now_s, float(told.temp_intake_c[0]))
         expected = observe.observe(
             told,

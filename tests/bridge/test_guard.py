@@ -284,10 +284,15 @@ def test_the_same_envelope_as_in_the_twin_where_nothing_is_special() -> None:
 
 
 def test_rises_are_spread_over_the_minutes_of_a_step() -> None:
-    risen_w = np.array([300.0, 300.0, 0.0, 300.0])
-    delays_s = guard.rise_delays_s(risen_w, np.array([10.0, 30.0, 40.0, 20.0]), BRIDGE, 10e3)
-    assert delays_s.tolist() == [120.0, 0.0, 0.0, 60.0]
-    assert guard.rise_delays_s(np.array([900.0, 0.0]), np.zeros(2), BRIDGE, 10e3).tolist() == [0.0, 0.0]
+    rise_w, since_up_s = np.array([300.0, 300.0, 0.0, 300.0]), np.array([10.0, 30.0, 40.0, 20.0])
+    release = lambda *risen: guard.release(rise_w, since_up_s, risen, BRIDGE, 10e3).tolist()  # noqa: E731
+    assert release() == [False, True, False, False]  # 500 W a minute
+    assert release((59.0, 300.0)) == [False, False, False, False]
+    assert release((61.0, 500.0)) == [False, True, False, False]  # 1000 W in five minutes
+    assert release((61.0, 900.0)) == [False, False, False, False]
+    assert release((301.0, 900.0)) == [False, True, False, False]
+    # One that is larger than the limit may rise alone.
+    assert guard.release(np.array([900.0, 900.0]), np.zeros(2), [], BRIDGE, 10e3).tolist() == [True, False]
 
 
 def test_every_reason_has_a_sentence() -> None:
