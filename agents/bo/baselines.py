@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from agents.bo.study import Trial, best_measured, measured_score
+from agents.bo.study import Trial, best_measured
 from minesim.errors import MissingExtraError, explain
 from minesim.tuning.device import Vector
 from minesim.tuning.problem import Measurement, TuningProblem
@@ -149,7 +149,7 @@ class TreeParzen(_Measured):
 
 def _ranked(problem: TuningProblem, measured: Measurement) -> float:
     """The measured score, or how far limits were broken as a large negative number."""
-    score = measured_score(problem, measured)
+    score = problem.measured_score(measured)
     if score > -math.inf:
         return score
     limits = problem.limits
@@ -172,7 +172,7 @@ class CoordinateSearch(_Measured):
         for trial in trials:
             if trial.measured is None:
                 continue
-            score = measured_score(problem, trial.measured)
+            score = problem.measured_score(trial.measured)
             if score > best_score:
                 best, best_score, failed = np.array(trial.setting), score, 0
             else:

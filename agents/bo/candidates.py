@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.bo.study import Trial, measured_score
+from agents.bo.study import Trial
 from agents.bo.surrogate import BASE, Surrogate, features
 from minesim.arrays import NUMPY
 from minesim.physics import stability
@@ -40,7 +40,7 @@ def reach(problem: TuningProblem, trials: Sequence[Trial]) -> float:
     for trial in trials:
         if trial.measured is None:
             continue
-        score = measured_score(problem, trial.measured)
+        score = problem.measured_score(trial.measured)
         least = WORTH * (scale if scale is not None else abs(best))
         if best == -math.inf or score > best + least:
             width, failures = (width if best == -math.inf else min(width * WIDEN, REACH_MAX)), 0

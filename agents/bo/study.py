@@ -242,17 +242,8 @@ def _trial_of(item: Mapping[str, Any], number: int) -> Trial:
     return Trial(number, tuple(map(float, item["setting"])), float(item["temp_amb_c"]), measured)
 
 
-def measured_score(problem: TuningProblem, measured: Measurement) -> float:
-    """The objective as it was measured; minus infinity where a limit was broken."""
-    hot = max(measured.temp_c) > problem.limits.temp_max_c
-    wrong = max(measured.error_ratio) > problem.limits.error_max
-    if measured.tripped or hot or wrong or measured.power_w > problem.power_max_w:
-        return -math.inf
-    return float(problem.objective.score(measured.hashrate_ths, measured.power_w, measured.wear_usd_per_day))
-
-
 def best_measured(problem: TuningProblem, trials: Sequence[Trial]) -> Vector:
     """The setting with the best measured score within the limits; the known-good one if there is none, (D,)."""
-    told = [(measured_score(problem, t.measured), t.setting) for t in trials if t.measured is not None]
+    told = [(problem.measured_score(t.measured), t.setting) for t in trials if t.measured is not None]
     score, setting = max(told, default=(-math.inf, ()))
     return problem.known_good() if score == -math.inf else np.array(setting)

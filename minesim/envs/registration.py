@@ -10,6 +10,7 @@ from gymnasium.envs import registration
 from minesim.errors import ParamsError, explain, nearest
 
 HASHRATE_TUNING = "minesim/HashrateTuning-v0"
+OVERCLOCK = "minesim/Overclock-v0"
 
 
 def register() -> None:
@@ -20,11 +21,18 @@ def register() -> None:
             entry_point="minesim.envs.single:HashrateTuningEnv",
             vector_entry_point="minesim.envs.batch:HashrateTuningVectorEnv",
         )
+    if OVERCLOCK not in registration.registry:
+        registration.register(id=OVERCLOCK, entry_point="minesim.envs.overclock:OverclockEnv")
 
 
 def env_ids() -> tuple[str, ...]:
-    """Ids of all environments of minesim."""
+    """Ids of all environments of a site: scenario, difficulty, batch and torch."""
     return (HASHRATE_TUNING,)
+
+
+def bench_env_ids() -> tuple[str, ...]:
+    """Ids of the environments of a single unit on the bench, without a site."""
+    return (OVERCLOCK,)
 
 
 def make_torch(env_id: str, num_envs: int, device: str = "cpu", **options: Any) -> Any:

@@ -179,6 +179,14 @@ class TuningProblem:
         array = rows(settings, len(self.device.knobs))
         return np.column_stack([knob.snap(array[:, i]) for i, knob in enumerate(self.device.knobs)])
 
+    def nearest_allowed(self, setting: Vector | Sequence[float]) -> Vector:
+        """The setting on the grid with its first knob, the rail, raised as far as the slope limit asks, (D,)."""
+        x: Vector = self.snap(setting)[0]
+        rail = self.device.knobs[0]
+        while not self.allowed(x)[0] and x[0] + rail.step <= self.upper[0] + 1e-9:
+            x[0] += rail.step
+        return x
+
     def stock(self) -> Vector:
         """The maker's setting on the grid, (D,)."""
         return np.asarray(self.snap(self.device.stock)[0])
@@ -239,6 +247,14 @@ class TuningProblem:
     def power_max_w(self) -> float:
         """The tighter of cap and limit, W; infinite where there is neither."""
         return min(self.objective.power_cap_w or math.inf, self.limits.power_max_w or math.inf)
+
+    def measured_score(self, measured: Measurement) -> float:
+        """The objective as it was measured; minus infinity where a limit was broken."""
+        hot = max(measured.temp_c) > self.limits.temp_max_c
+        wrong = max(measured.error_ratio) > self.limits.error_max
+        if measured.tripped or hot or wrong or measured.power_w > self.power_max_w:
+            return -math.inf
+        return float(self.objective.score(measured.hashrate_ths, measured.power_w, measured.wear_usd_per_day))
 
     def allowed(self, settings: Vector | Sequence[float]) -> np.ndarray:
         """Whether settings keep the limits that need no measurement, (N,)."""

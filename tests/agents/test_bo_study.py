@@ -13,7 +13,7 @@ import pytest
 from agents.bo.baselines import BestPreset, CoordinateSearch, Random
 from agents.bo.methods import METHODS, method
 from agents.bo.run import carry_out, judge
-from agents.bo.study import Study, best_measured, load_study, measured_score
+from agents.bo.study import Study, best_measured, load_study
 from minesim.errors import DataFileError, ParamsError
 from minesim.tuning.problem import TuningProblem, tuning_problem
 
@@ -141,13 +141,13 @@ def test_a_state_with_impossible_readings_is_refused(problem: TuningProblem, tmp
 
 def test_a_score_is_worthless_where_a_limit_is_broken(problem: TuningProblem) -> None:
     good = problem.evaluate(problem.known_good(), 0)
-    assert measured_score(problem, good) > 0.0
+    assert problem.measured_score(good) > 0.0
     for broken in (
         dataclasses.replace(good, tripped=True),
         dataclasses.replace(good, temp_c=(81.0,)),
         dataclasses.replace(good, error_ratio=(0.03, 0.0, 0.0)),
     ):
-        assert measured_score(problem, broken) == -math.inf
+        assert problem.measured_score(broken) == -math.inf
     np.testing.assert_allclose(best_measured(problem, []), problem.known_good())
 
 
