@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from agents.offline.command import rollouts
 from minesim.bench.backtest_command import backtest_command
 from minesim.bridge.command import bridge_app
+from minesim.catalog.layout_commands import app as layout_app
 from minesim.emulator.command import emulate
 from minesim.envs.commands import app as envs_app
 from minesim.errors import MinesimError
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(envs_app, name="envs")
+app.add_typer(layout_app, name="layout")
 
 
 def _rules() -> RuleBuilder:

@@ -36,17 +36,15 @@ def unlock(miner: EmulatedMiner, password: object) -> Reply:
     return json_reply({"token": token})
 
 
-def token_of(miner: EmulatedMiner, request: Request) -> str | None:
-    """The session's token that a request carries; 1.2 takes it without ``Bearer`` too."""
+def token_of(request: Request) -> str | None:
+    """The session's token that a request carries, with ``Bearer`` or bare, as fleet tools send it."""
     given = request.headers.get("authorization", "")
-    if given[:7].lower() == "bearer ":
-        return given[7:].strip()
-    return given if given and miner.generation == "1.2" else None
+    return (given[7:].strip() if given[:7].lower() == "bearer " else given) or None
 
 
 def has_session(miner: EmulatedMiner, request: Request) -> bool:
     """Whether a request carries the token of a live session; using it keeps the session alive."""
-    token = token_of(miner, request)
+    token = token_of(request)
     used_s = None if token is None else miner.tokens.get(token)
     if token is None or used_s is None:
         return False
@@ -65,7 +63,7 @@ def has_key(miner: EmulatedMiner, request: Request) -> bool:
 
 def lock(miner: EmulatedMiner, request: Request) -> Reply:
     """``POST /lock``: end the own session."""
-    miner.tokens.pop(token_of(miner, request) or "", None)
+    miner.tokens.pop(token_of(request) or "", None)
     return EMPTY
 
 
@@ -73,6 +71,6 @@ def lock_others(miner: EmulatedMiner, request: Request) -> Reply:
     """``POST /lock/others``: end all other sessions; needs the password again."""
     if request.record().get("pw") != miner.password:
         return error("Wrong password", 400)
-    own = token_of(miner, request) or ""
+    own = token_of(request) or ""
     miner.tokens = {own: miner.tokens[own]}
     return EMPTY
