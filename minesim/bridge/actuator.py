@@ -442,4 +442,4 @@ def _state_value(name: str, reading: Reading) -> object:
         return reading.throttle
     if name == RUN_FIELD:
         return reading.state.started
-    return next((pool.number for pool in reading.pools if pool.status == "working"), None)
+    return next((pool.number for pool in reading.pools if pool.in_use), None)

@@ -243,7 +243,7 @@ def satisfied(write: Write, configuration: Configuration, reading: Reading) -> b
                 return True if setting is None else None
             return math.isclose(configuration.fan_setting, setting, abs_tol=0.005)
         case SwitchPool(number):
-            working = [pool.number for pool in reading.pools if pool.status == "working"]
+            working = [pool.number for pool in reading.pools if pool.in_use]
             return number in working if working else None
         case SetPower(command):
             return _power_satisfied(command, reading)

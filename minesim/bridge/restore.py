@@ -119,7 +119,7 @@ def missing_writes(
     if differing:
         writes.append(SetFields(differing))
     pool = first.get(POOL_FIELD)
-    working = [entry.number for entry in reading.pools if entry.status == "working"]
+    working = [entry.number for entry in reading.pools if entry.in_use]
     if pool is not None and working and pool not in working:
         writes.append(SwitchPool(pool))
     if down is False and reading.restart_required and owned.restart_owed_at_s is not None:

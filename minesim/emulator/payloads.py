@@ -269,7 +269,7 @@ def pools(miner: EmulatedMiner, view: View) -> list[Json]:
         active = number == working and hashing
         since_s = share_th / view.hashrate_ths if active else 0.0
         told.append(
-            _pool(number, pool["url"], pool["user"], "UserPool", "working" if active else "active")
+            _pool(number, pool["url"], pool["user"], "UserPool", "active" if active else "working")
             | {
                 "diff": f"{difficulty / 1000:.0f}K",
                 "accepted": shares - rejected,
@@ -281,9 +281,7 @@ def pools(miner: EmulatedMiner, view: View) -> list[Json]:
             }
         )
     fee = int(view.work_th * DEV_FEE_FRACTION / share_th)
-    told.append(
-        _pool(len(configured), "DevFee", "DevFee", "DevFee", "working" if hashing else "active") | {"accepted": fee}
-    )
+    told.append(_pool(len(configured), "DevFee", "DevFee", "DevFee", "working") | {"accepted": fee})
     return told
 
 

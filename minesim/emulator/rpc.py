@@ -157,7 +157,7 @@ def _pools(emulator: Emulator, index: int) -> list[Json]:
             "Remote Failures": 0,
             "User": pool["user"],
             "Diff": pool["diff"],
-            "Stratum Active": pool["status"] == "working",
+            "Stratum Active": pool["status"] == "active",
             "Stratum URL": pool["url"],
             "Last Share Time": pool["ls_time"],
             "Last Share Difficulty": pool["ls_diff"],

@@ -198,7 +198,7 @@ class FakeMiner:
             pools=tuple(
                 PoolReading(number, f"stratum+tcp://pool{number}.test:3333", "worker", status, 10, 0)
                 for number in (0, 1)
-                for status in ("working" if number == self.pool else "active",)
+                for status in ("active" if number == self.pool else "working",)
             ),
             restart_required=self.restart_required,
         )

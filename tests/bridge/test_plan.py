@@ -217,7 +217,7 @@ def test_a_halt_is_owned_from_its_intent_until_it_certainly_did_not_happen():
 
 
 def test_read_back_tells_yes_no_or_not_yet():
-    pools = (PoolReading(0, "", "", "working", 0, 0), PoolReading(1, "", "", "active", 0, 0))
+    pools = (PoolReading(0, "", "", "active", 0, 0), PoolReading(1, "", "", "working", 0, 0))
     needs = replace(MINING, restart_required=True)
     cases = [
         (SetPreset("2500"), MINING, True),

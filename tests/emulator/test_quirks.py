@@ -347,7 +347,7 @@ def test_pools_have_a_fee_entry_that_cannot_be_switched_to() -> None:
     client.emulator.advance(3600.0)
     one, two, fee = client.summary()["pools"]
     assert [pool["pool_type"] for pool in (one, two, fee)] == ["UserPool", "UserPool", "DevFee"]
-    assert [pool["status"] for pool in (one, two)] == ["active", "working"]
+    assert [pool["status"] for pool in (one, two)] == ["working", "active"]
     # 104 TH/s for an hour at difficulty 131,072 are 665 shares.
     assert one["accepted"] + one["rejected"] == pytest.approx(665 * 0.98, rel=0.03)
     assert two["accepted"] == pytest.approx(one["accepted"], rel=0.03)
