@@ -125,6 +125,16 @@ def bridge_app(rules: Callable[[], RuleFactory]) -> typer.Typer:
             explain_miner(reader, miner, count, Console(), time.time())
 
     @app.command()
+    def outcomes(state: StateOption = None) -> None:
+        """Show what was realised against what was predicted, after 10 min, 1 h and 24 h."""
+        from rich.console import Console
+
+        from minesim.bridge.explain import tell_outcomes
+
+        with _reader(state) as reader:
+            tell_outcomes(reader, Console())
+
+    @app.command()
     def proposals(state: StateOption = None) -> None:
         """List what the bridge would do and waits to be told (advise mode)."""
         from rich.console import Console

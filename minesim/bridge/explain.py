@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from minesim.bridge.guard import Why
 from minesim.bridge.journal import WHOLE_SITE, Reader
 from minesim.bridge.journal_records import ApprovalState
 from minesim.bridge.loop import DECISION_KEY, in_words
+from minesim.bridge.outcomes import HORIZONS_S, calibrate, from_journal
 from minesim.errors import ParamsError, explain, nearest
 
 if TYPE_CHECKING:
@@ -70,6 +71,46 @@ def list_proposals(reader: Reader, console: Console, now_s: float) -> None:
             "; ".join(entry.reasons),
         )
     console.print(table if found else "Nothing waits for an answer.")
+
+
+TOLD: Final = (("power_w", 1e-3, "kW"), ("hashrate_ths", 1e-3, "PH/s"), ("profit_usd_per_h", 1.0, "USD/h"))
+"""Quantities of the report, their factor and unit."""
+TOLERANCE: Final = 0.02
+"""A bias within this counts as right: the twin's fit is within 3 % in power (assumed)."""
+
+
+def tell_outcomes(reader: Reader, console: Console) -> None:
+    """Print what was realised against what was predicted, by horizon."""
+    from rich.table import Table
+
+    found = from_journal(reader.outcomes())
+    table = Table(
+        "horizon", "what", "outcomes", "predicted", "realised", "difference", "bias, 95 % at every look", "twin"
+    )
+    for horizon_s in HORIZONS_S:
+        for quantity, factor, unit in TOLD:
+            pairs = [
+                (expected, real)
+                for one in found
+                if one.horizon_s == horizon_s
+                and (expected := one.predicted.get(quantity)) is not None
+                and (real := one.measured.get(quantity)) is not None
+            ]
+            if not pairs:
+                continue
+            expected, real = (factor * float(np.mean(side)) for side in zip(*pairs, strict=True))
+            told = calibrate(found, quantity, horizon_s)
+            table.add_row(
+                f"{horizon_s / 60.0:.0f} min" if horizon_s < 3600.0 else f"{horizon_s / 3600.0:.0f} h",
+                f"{quantity.split('_', maxsplit=1)[0]}, {unit}",
+                str(len(pairs)),
+                f"{expected:,.2f}",
+                f"{real:,.2f}",
+                f"{100.0 * (real - expected) / abs(expected):+.2f} %" if expected else "",
+                f"{100.0 * told.bias.low:+.1f} to {100.0 * told.bias.high:+.1f} %",
+                told.verdict(TOLERANCE),
+            )
+    console.print(table if table.row_count else "No horizon is over yet.")
 
 
 def _command(command: Mapping[str, Any]) -> str:
