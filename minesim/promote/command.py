@@ -130,17 +130,15 @@ def promote_app(source: Callable[[], PolicySource]) -> typer.Typer:
     @app.command()
     def history(out: StoreOption = STORE) -> None:
         """List which bundle was current when."""
-        from rich.console import Console
-        from rich.table import Table
+        from minesim.promote.history import ROLLED_BACK, current, events
 
-        from minesim.promote.history import current, events
-
-        table = Table("at (UTC)", "event", "version", "before", "reason", "", box=None, title_justify="left")
         present, changes = current(out), events(out)
         for number, change in enumerate(changes):
-            mark = "current" if change.version == present and number == len(changes) - 1 else ""
-            table.add_row(change.at, change.event, change.version, change.before, change.reason, mark)
-        Console(soft_wrap=True).print(table)
+            mark = "*" if change.version == present and number == len(changes) - 1 else " "
+            what = "back to" if change.event == ROLLED_BACK else change.event
+            before = f", before {change.before}" if change.before else ""
+            reason = f": {change.reason}" if change.reason else ""
+            typer.echo(f"{mark} {change.at}  {what:8s}  {change.version}{before}{reason}")
         if changes and changes[-1].version != present:
             typer.echo(f"The current bundle is {present or 'none'}: the last change was interrupted; repeat it.")
 

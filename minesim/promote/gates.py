@@ -18,6 +18,7 @@ from minesim.bench.regret import ROOM_MIN, gain_pct, profit_at_scale
 from minesim.bench.scorecard import players, values
 from minesim.bench.standing import best_validated, limit_at_scale
 from minesim.bench.statistics import FloatArray, paired_interval
+from minesim.control.envelope import limits
 from minesim.errors import ParamsError, explain
 from minesim.promote.rehearsal import BROKEN, Rehearsed
 
@@ -67,7 +68,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Margin:
-    """How much of a secondary metric a policy may use; all sizes are assumed.
+    """How much of a secondary metric a policy may use; all sizes but the chip's limit are assumed.
 
     Attributes:
         name: of the gate.
@@ -95,17 +96,15 @@ def _increase(agent: FloatArray, incumbent: FloatArray) -> float:
     return _mean(agent) - _mean(incumbent)
 
 
+def _over_limit(agent: FloatArray, incumbent: FloatArray) -> float:
+    """How far the hottest chip was above the soft limit on hardware; a site may be hotter than that already."""
+    return float(agent.max() - max(incumbent.max(), limits("bridge").temp_chip_soft_c))
+
+
 MARGINS: tuple[Margin, ...] = (
     Margin("stops", "stops of a miner and day", lambda a, b: _mean(a) / DAYS_PER_WEEK, "stops_per_miner", 2.0, "1"),
     Margin("trips", "protective trips a week more than the incumbent's", _increase, "trips", 0.0, "1"),
-    Margin(
-        "heat",
-        "hottest chip over the incumbent's hottest",
-        lambda a, b: float(a.max() - b.max()),
-        "temp_chip_max_c",
-        2.0,
-        "K",
-    ),
+    Margin("heat", "hottest chip over its limit, or over the incumbent's", _over_limit, "temp_chip_max_c", 0.0, "K"),
     Margin("violations", "share of steps with a constraint cost", lambda a, b: _mean(a), "violation_share", 0.02, "1"),
     Margin("stability", "instability of hashrate", lambda a, b: _mean(a), "hashrate_rel_sd", 0.10, "1"),
     Margin(
@@ -240,18 +239,18 @@ def _at_higher_cost(card: xr.Dataset, agent: str, incumbent: str, scenario: str)
     return Gate("stress", what, value, 0.0, True, "USD/week", note, strict=True)
 
 
-def rehearsal_gates(done: Mapping[str, Rehearsed], agent: str, incumbent: str, rule: str, limits: str) -> list[Gate]:
+def rehearsal_gates(done: Mapping[str, Rehearsed], agent: str, incumbent: str, rule: str, bounds: str) -> list[Gate]:
     """The gates that the rehearsal decides.
 
     Args:
         done: name -> result, all on the same weeks.
         agent, incumbent: to be promoted, and what runs now.
         rule: the best validated rule.
-        limits: name of the limits.
+        bounds: name of the limits.
     """
     mine = done[agent]
     weeks = len(mine.profit_usd)
-    where = f"in {weeks} validation weeks under limits={limits}"
+    where = f"in {weeks} validation weeks under limits={bounds}"
     counted = ", ".join(f"{name} {count}" for name, count in mine.broken.items() if count)
     profit = {name: float(item.profit_usd.mean()) for name, item in done.items()}
     behind = (profit[rule] - profit[agent]) / abs(profit[rule]) if profit[rule] != 0.0 else math.nan

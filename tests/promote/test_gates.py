@@ -143,7 +143,7 @@ def test_a_gain_that_lives_on_cheap_stops() -> None:
     [
         ("stops_per_miner", 14.1, "stops"),
         ("trips", 1.0, "trips"),
-        ("temp_chip_max_c", 77.1, "heat"),
+        ("temp_chip_max_c", 80.1, "heat"),
         ("violation_share", 0.021, "violations"),
         ("hashrate_rel_sd", 0.11, "stability"),
         ("efficiency_j_per_th", 30.7, "efficiency"),
@@ -153,6 +153,11 @@ def test_each_margin(metric: str, value: float, gate: str) -> None:
     assert failed(gates(card(ONE, {"a": 1600.0}, metrics={("threshold", metric): value}))) == {gate}
     unknown = gates(card(ONE, {"a": 1600.0}, metrics={("threshold", metric): math.nan}))
     assert failed(unknown) == {gate}, "what cannot be measured is not passed"
+
+
+def test_a_site_that_is_hot_already_may_stay_as_hot() -> None:
+    hot = {(name, "temp_chip_max_c"): 82.0 for name in ("always_stock", "threshold")}
+    assert failed(gates(card(ONE, {"a": 1600.0}, metrics=hot))) == set()
 
 
 def test_every_margin_has_its_case() -> None:
