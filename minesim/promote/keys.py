@@ -39,7 +39,7 @@ def keygen(key_path: Path, trusted_path: Path, comment: str = "") -> str:
         Number of the key.
 
     Raises:
-        DataFileError: the file of the private key exists already, or cannot be written.
+        DataFileError: the file of the private key exists already, or a file cannot be written; no key is left then.
         BundleError: the list of trusted keys is not readable.
         MissingExtraError: the package cryptography is not installed.
     """
@@ -75,7 +75,11 @@ def keygen(key_path: Path, trusted_path: Path, comment: str = "") -> str:
         "comment": comment,
     }
     content = json.loads(trusted_path.read_text(encoding="utf-8")) if trusted_path.exists() else {"keys": []}
-    write_json(trusted_path, {"format": FORMAT, "keys": [*content["keys"], entry]})
+    try:
+        write_json(trusted_path, {"format": FORMAT, "keys": [*content["keys"], entry]})
+    except OSError as error:
+        key_path.unlink()
+        raise DataFileError(explain(f"{str(trusted_path)!r} cannot be written ({error.strerror})")) from error
     return key_id
 
 

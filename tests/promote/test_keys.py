@@ -50,6 +50,13 @@ def test_a_damaged_list_is_told_before_a_key_is_made(tmp_path: Path) -> None:
     assert not (tmp_path / "key.pem").exists()
 
 
+def test_no_key_is_left_where_its_public_part_cannot_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataFileError, match="cannot be written"):
+        keygen(tmp_path / "key.pem", tmp_path / "file" / "trusted_keys.json")
+    assert not (tmp_path / "key.pem").exists()
+
+
 def test_a_private_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     keygen(tmp_path / "key.pem", tmp_path / "trusted_keys.json")
     (tmp_path / "key.pem").chmod(0o640)
