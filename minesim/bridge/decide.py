@@ -380,6 +380,8 @@ class Decider:
                 ceiling = _ceiling(None, self._facts.get(member.address))
                 record = MinerMemory(known_s=now_s, ceiling=ceiling, local_day=local_day)
             record, odd[index], silent[index] = remember(record, now.get(member.address, MinerNow()), now_s, idle_c)
+            if record.cooling and record.temp_chip_c <= self.settings.limits.temp_chip_soft_c - guard.COOL_K:
+                record = replace(record, cooling=False)
             miners[member.address] = record
         return odd, silent
 
@@ -575,6 +577,7 @@ class Decider:
                     before_run=before.run,
                     asked_s=now_s,
                     sent=False,
+                    cooling=record.cooling or int(bounded.why[i]) == Why.HARD_TEMP,
                 )
         rise_w = np.array([max(new.power_w - before.power_w, 0.0) for new, before in zip(doing, current, strict=True)])
         rise_w = np.where(rise_w > fleet.curves.terms.rise_min_w, rise_w, 0.0)
@@ -630,6 +633,7 @@ class Decider:
 
 HELD: Final = frozenset(
     {
+        Why.COOLING,
         Why.WRITE_PENDING,
         Why.MANUAL_MODE,
         Why.BY_HAND,

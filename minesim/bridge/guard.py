@@ -28,6 +28,9 @@ ESTIMATE_TOLERANCE: Final = 0.05
 SETTLE_S: Final = 300.0
 """A step down for heat is given this long before the next: a change of preset takes minutes to cool a miner, and the
 twin steps once in a control step (assumed)."""
+COOL_K: Final = 15.0
+"""A miner that was stopped for heat starts again this far below the soft limit, so that it does not swing between the
+two (assumed; firmware waits even longer after its own stop, for a board of 40 C)."""
 RAMP_WINDOW_S: Final = 300.0
 MINUTE_S: Final = 60.0
 FALLING: Final = 1.1
@@ -44,20 +47,21 @@ class Why(enum.IntEnum):
     SITE_CAP = 4
     NEIGHBOUR_UNKNOWN = 5
     SOFT_TEMP = 6
-    WRITE_PENDING = 7
-    HOLD = 8
-    FALLBACK = 9
-    MANUAL_MODE = 10
-    BY_HAND = 11
-    STOPPED_BY_SOMEBODY = 12
-    TUNING = 13
-    NO_PRESETS = 14
-    FAILURE = 15
-    CONTRADICTORY = 16
-    STALE = 17
-    UNREACHABLE = 18
-    OVER_CAP = 19
-    HARD_TEMP = 20
+    COOLING = 7
+    WRITE_PENDING = 8
+    HOLD = 9
+    FALLBACK = 10
+    MANUAL_MODE = 11
+    BY_HAND = 12
+    STOPPED_BY_SOMEBODY = 13
+    TUNING = 14
+    NO_PRESETS = 15
+    FAILURE = 16
+    CONTRADICTORY = 17
+    STALE = 18
+    UNREACHABLE = 19
+    OVER_CAP = 20
+    HARD_TEMP = 21
 
     @property
     def sentence(self) -> str:
@@ -73,6 +77,7 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.SITE_CAP: "A rise would bring the site over its cap.",
     Why.NEIGHBOUR_UNKNOWN: "A miner of its group does not answer; nothing of the group rises until that is cleared up.",
     Why.SOFT_TEMP: "It is hotter than the soft limit and steps down.",
+    Why.COOLING: "It was stopped for heat and stands until it has cooled down.",
     Why.WRITE_PENDING: "An earlier write to it has not been read back yet.",
     Why.HOLD: "The bridge lacks a feed, a policy or a sound clock; it holds.",
     Why.FALLBACK: "The bridge has lacked a feed, a policy or a sound clock for too long; it goes down to its fallback.",

@@ -44,6 +44,7 @@ class MinerMemory:
         sent: whether a write for the target went out.
         wrote_s, raised_s: when it was last written to, and last raised.
         stops_today, local_day: stops in the local day of that number.
+        cooling: whether it was stopped for heat and has not cooled since.
         ceiling: the highest preset that the operator allows, None for no such limit.
     """
 
@@ -64,6 +65,7 @@ class MinerMemory:
     raised_s: float = -math.inf
     stops_today: float = 0.0
     local_day: float = -1.0
+    cooling: bool = False
     ceiling: str | None = None
 
 

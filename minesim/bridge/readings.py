@@ -233,6 +233,7 @@ def sight(
             temp_intake_c=np.float64(temp_intake_c),
         ),
         holds={
+            Why.COOLING: np.array([record.cooling for record in records]),
             Why.WRITE_PENDING: np.array([a.pending for a in answers]),
             Why.MANUAL_MODE: np.array(manual, bool),
             Why.BY_HAND: np.array([a.by_hand for a in answers]),

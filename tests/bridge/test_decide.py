@@ -228,6 +228,18 @@ def test_a_hot_miner_that_was_left_alone_for_long_steps_down_in_a_poll() -> None
     assert [site.go(10.0).changed for _ in range(5)] == [frozenset()] * 5
 
 
+def test_a_miner_stopped_for_heat_starts_again_only_when_it_has_cooled() -> None:
+    site = Site(policy=Wish(1.0))
+    site.go(0.0)
+    hot = site.addresses[3]
+    for chip_c, runs in ((86.0, False), (79.0, False), (66.0, False), (65.0, True)):
+        site.told = {hot: {"temp_chip_c": chip_c, "temp_board_c": chip_c - 15.0}}
+        passes = [site.go(300.0) for _ in range(3)]
+        assert site.run[hot] is runs, chip_c
+        if chip_c < 80.0 and not runs:
+            assert passes[-1].why[hot] is Why.COOLING
+
+
 def test_a_lost_feed_holds_and_then_goes_down_to_the_fallback_never_up() -> None:
     site = Site(policy=Wish(1.0), settings=Settings(fallback_after_s=900.0))
     site.go(0.0)
