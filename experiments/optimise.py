@@ -5,11 +5,14 @@ The state is written after every trial; the same command goes on where a stopped
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import hydra
+import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -25,6 +28,7 @@ from experiments.entry import STOPPED, StopSign, read_settings, telling_errors
 from minesim.bench.files import write_json
 from minesim.tuning.optimum import safe_optimum
 from minesim.tuning.problem import TuningProblem
+from minesim.tuning.profile import make_profile
 
 
 def run_method(
@@ -81,6 +85,21 @@ def tell(study: Study, results: dict[str, Result], console: Console) -> None:
     console.print(compared)
 
 
+def keep_profile(study: Study, path: Path) -> None:
+    """Write the profile of the recommended setting, where a trial measured it within the limits."""
+    problem, setting = study.problem, study.recommend()
+    for trial in reversed(study.told):
+        measured = trial.measured
+        if (
+            measured is not None
+            and np.allclose(trial.setting, setting)
+            and problem.measured_score(measured) > -math.inf
+        ):
+            told = f"{study.method.name}, {len(study.told)} trials on the twin"
+            make_profile(problem, setting, measured, dt.datetime.now(dt.UTC), told).save(path)
+            return
+
+
 def optimise(settings: OptimiseSettings, console: Console) -> bool:
     """Tune, judge, write and draw. Returns whether all trials were carried out."""
     problem = settings.problem()
@@ -112,6 +131,7 @@ def optimise(settings: OptimiseSettings, console: Console) -> bool:
     if settings.method.startswith("bo"):
         surrogate = chosen.surrogate(problem, main_study.told)  # type: ignore[attr-defined]
         write_json(folder / FILE, lesson_json(problem, surrogate.lesson()))
+    keep_profile(main_study, folder / "profile.json")
     write_json(
         folder / "result.json",
         {

@@ -16,8 +16,8 @@ from minesim.tuning.problem import ERROR_NOISE_ABS, ERROR_NOISE_REL, TuningProbl
 
 SEEN_FROM: Final = 4.0 * ERROR_NOISE_ABS
 """A share of errors below this is not told from none: it says only that the margin is not small."""
-SURELY_BELOW: Final = SEEN_FROM + 2.0 * ERROR_NOISE_ABS
-"""A share that was not seen is below this but for two standard deviations."""
+SURELY_BELOW: Final = SEEN_FROM + 3.0 * ERROR_NOISE_ABS
+"""A share that was not seen is below this but for three standard deviations."""
 MARGIN_NOISE: Final = 0.001
 """Least standard deviation of a margin that is read from errors."""
 VAGUE: Final = 1e2

@@ -131,7 +131,7 @@ class Surrogate:
         clean_var = HASHRATE_NOISE**2 + (0.1 * (1.0 - kept)) ** 2
 
         self.belief = belief
-        self._bounds: list[tuple[tuple[int, ...], Vector, Vector, Vector]] = []
+        self._bounds: list[tuple[tuple[int, ...], Vector, Vector]] = []
         knobs = (*range(self.columns.knobs), self.columns.ambient)
         models = [
             self._process(
@@ -147,7 +147,7 @@ class Surrogate:
             cov = belief.margin_sd**2 * np.exp(-0.5 * (distance**2).sum(axis=-1))
             reading, noise, bounded = margin_readings(errors[:, channel])
             value, variance = gaussian_sites(mean, cov, reading, noise, bounded)
-            self._bounds.append((dims, reading[bounded], np.sqrt(noise[bounded]), x[bounded]))
+            self._bounds.append((dims, reading[bounded], x[bounded]))
             models.append(
                 self._process(
                     BASE + channel, dims, LENGTH_MARGIN, belief.margin_sd, value, variance, belief.margin_shift
@@ -198,8 +198,8 @@ class Surrogate:
 
         The better of two: the process's own, and, from each reading without errors ("at least so much there"), that
         much less what the catalog says is lost on the way and less the standard deviation of the unit's deviation along
-        it. The second is what lets the safe set grow before any error has been seen: a normal stand-in forgets that the
-        reading was a bound.
+        it; the noise of the reading is in the bound already. The second is what lets the safe set grow before any error
+        has been seen: a normal stand-in forgets that the reading was a bound.
 
         Args:
             x: feature rows.
@@ -208,7 +208,7 @@ class Surrogate:
         """
         least = mean[:, BASE:] - sigmas * spread[:, BASE:]
         rows = x.numpy()
-        for channel, (dims, reading, noise, seen) in enumerate(self._bounds):
+        for channel, (dims, reading, seen) in enumerate(self._bounds):
             if not len(reading):
                 continue
             squared = np.zeros((len(rows), len(reading)))
@@ -216,7 +216,7 @@ class Surrogate:
                 squared += ((rows[:, dim, None] - seen[None, :, dim]) / length) ** 2
             drift = self.belief.margin_sd * np.sqrt(-2.0 * np.expm1(-0.5 * squared))
             column = self.columns.mean(BASE + channel)
-            there = rows[:, column, None] - seen[None, :, column] + reading - sigmas * np.hypot(noise, drift)
+            there = rows[:, column, None] - seen[None, :, column] + reading - sigmas * drift
             least[:, channel] = np.maximum(least[:, channel], there.max(axis=1))
         return least
 

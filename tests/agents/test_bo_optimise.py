@@ -15,6 +15,7 @@ from agents.bo.settings import OptimiseSettings
 from experiments.entry import read_settings
 from experiments.optimise import optimise
 from minesim.errors import MinesimError, ParamsError
+from minesim.tuning.profile import read_profile
 
 CONF = Path(__file__).parents[2] / "conf" / "optimise"
 TASKS = sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
@@ -49,6 +50,7 @@ def test_a_run_goes_on_where_it_stopped_and_tells_its_result(tmp_path: Path) -> 
     result = json.loads((folder / "result.json").read_text())
     assert set(result["methods"]) == {"sobol", "stock"}
     assert len(result["methods"]["stock"]["regret"]) == 5
+    assert read_profile(folder / "profile.json").serial == "Antminer S19j Pro (104T) #0"
     assert (folder / "trials.png").stat().st_size > 10_000
 
 
