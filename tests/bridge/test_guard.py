@@ -335,3 +335,16 @@ def test_a_miner_with_presets_of_its_own_is_asked_for_the_same_power(action: flo
     low_w = facts.presets[0].power_w
     if request.run[0] and power_w[0] > low_w + 1.0:
         assert power_w[1] == pytest.approx(power_w[0], abs=5.0)
+
+
+def test_the_page_tells_every_reason_and_its_inventory_is_one() -> None:
+    from pathlib import Path
+
+    from minesim.bridge.inventory import parse_inventory
+
+    page = (Path(__file__).parents[2] / "docs" / "bridge_guard.md").read_text(encoding="utf-8")
+    table = [line.split("|")[1].strip(" `") for line in page.splitlines() if line.startswith("| `")]
+    assert [name for name in table if name in Why.__members__] == [why.name for why in Why]
+    site = parse_inventory(page.partition("```yaml\n")[2].partition("```")[0])
+    assert len(site.miners) == 17
+    assert site.feed_book().essential
