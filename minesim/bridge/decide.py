@@ -8,7 +8,7 @@ then but what was granted at the decision and waits for its turn.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from minesim.bridge.readings import (
     remember,
     sight,
 )
+from minesim.bridge.split import bound_by_arm, choose
 from minesim.control import observe
 from minesim.control.actuate import command_power_w
 from minesim.control.envelope import ControlHistory, Limits, limits
@@ -93,6 +94,7 @@ class MinerDecision:
         asked: what the policy asked of it.
         bounded: what came out of the guard; rises are spread over the minutes of the step.
         why: worst reason for the difference.
+        candidate: whether the candidate decided on it, in a rollout.
     """
 
     address: str
@@ -100,6 +102,7 @@ class MinerDecision:
     asked: Command
     bounded: Command
     why: Why
+    candidate: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ class Decision:
         expected_power_w: of the site under the bounded commands, W.
         expected_hashrate_ths: of all miners, TH/s.
         expected_profit_usd_per_h: their net revenue less energy at the present price, USD/h, without demand charges.
+        candidate_action: of the candidate, None where no miner runs it.
     """
 
     at_s: float
@@ -125,6 +129,7 @@ class Decision:
     expected_power_w: float
     expected_hashrate_ths: float
     expected_profit_usd_per_h: float
+    candidate_action: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,7 @@ class Pass:
         decision: the record, None between decisions.
         power_w: power of the site that the meter or the miners report, W.
         counted_w: power that is counted against the cap, W.
+        candidate_error: why the candidate failed in this pass, so that the incumbent decided for all; else ``""``.
     """
 
     desired: dict[str, Desired]
@@ -150,6 +156,7 @@ class Pass:
     decision: Decision | None
     power_w: float
     counted_w: float
+    candidate_error: str = ""
 
 
 class Decider:
@@ -162,6 +169,7 @@ class Decider:
         book: the feeds' series.
         settings: how it works.
         memory: of an earlier run.
+        candidate: a second policy for the miners that :meth:`step` is told; see :mod:`minesim.bridge.rollout`.
     """
 
     def __init__(
@@ -172,10 +180,13 @@ class Decider:
         book: FeedBook,
         settings: Settings | None = None,
         memory: Memory | None = None,
+        *,
+        candidate: Policy | None = None,
     ) -> None:
         self.members = tuple(members)
         self.cohorts = tuple(cohorts)
         self.policy = policy
+        self.candidate = candidate
         self.book = book
         self.settings = Settings() if settings is None else settings
         self.memory = Memory() if memory is None else memory
@@ -254,7 +265,7 @@ class Decider:
                 stops_today=record.stops_today + stopped,
             )
             if rose:
-                self.memory.rises.append((sent_s, change_w))
+                self.memory.rises.append((sent_s, change_w, address))
 
     # ------------------------------------------------------------------ passes
 
@@ -262,13 +273,21 @@ class Decider:
         """Whether the next pass is a decision."""
         return math.floor(now_s / self.settings.step_s) > self.memory.slot
 
-    def step(self, now_s: float, monotonic_s: float, now: Mapping[str, MinerNow], site: SiteNow) -> Pass:
+    def step(
+        self,
+        now_s: float,
+        monotonic_s: float,
+        now: Mapping[str, MinerNow],
+        site: SiteNow,
+        candidates: Collection[str] = frozenset(),
+    ) -> Pass:
         """Make a pass: a decision where one is due and possible, else the guard alone.
 
         Args:
             now_s, monotonic_s: wall and steady clock, s.
             now: last answers of the miners, by address; one that never answered may be left out.
             site: last readings of the site's instruments.
+            candidates: miners that run the candidate.
         """
         clock = self._clock(now_s, monotonic_s)
         calendar = self.book.calendar(now_s)
@@ -306,7 +325,7 @@ class Decider:
         troubles = [f"Nothing usable is known of {name}." for name in lost] + ([clock] if clock else [])
         if is_due:
             if not troubles:
-                decided = self._decide(now_s, seen, history, power)
+                decided = self._decide(now_s, seen, history, power, candidates)
             memory.slot = math.floor(now_s / self.settings.step_s)
         if memory.policy_error:
             troubles.append(memory.policy_error)
@@ -337,6 +356,7 @@ class Decider:
             decision=None if decided is None else self._record(decided, current, now_s),
             power_w=site_w,
             counted_w=float(bounded.counted_w.sum()),
+            candidate_error="" if decided is None else decided.candidate_error,
         )
 
     # ------------------------------------------------------------------ taking in
@@ -426,7 +446,6 @@ class Decider:
     def _history(self, current: Sequence[Command], now_s: float, local_day: float) -> ControlHistory:
         """The bridge's own writes, and what each miner does now, as the envelope takes them, (N,)."""
         records = [self.memory.miners[member.address] for member in self.members]
-        since_s = now_s - guard.RAMP_WINDOW_S + self.settings.step_s
         self.memory.rises = [rise for rise in self.memory.rises if now_s - guard.RAMP_WINDOW_S < rise[0] <= now_s]
         return ControlHistory(
             command=self._indexed(current),
@@ -434,9 +453,14 @@ class Decider:
             since_up_s=_since_s([record.raised_s for record in records], now_s),
             since_write_s=_since_s([record.wrote_s for record in records], now_s),
             stops_today=np.array([record.stops_today for record in records]),
-            up_window_w=np.array([sum(rise_w for at_s, rise_w in self.memory.rises if at_s > since_s)]),
+            up_window_w=np.array([self._window_w({member.address for member in self.members}, now_s)]),
             local_day=np.float64(local_day),
         )
+
+    def _window_w(self, addresses: Collection[str], now_s: float) -> float:
+        """What miners rose by in the earlier control steps of five minutes, W."""
+        since_s = now_s - guard.RAMP_WINDOW_S + self.settings.step_s
+        return sum(rise_w for at_s, rise_w, name in self.memory.rises if at_s > since_s and name in addresses)
 
     def _powered(self, commands: Sequence[Command]) -> list[Command]:
         """Commands with the power that their presets and throttles mean by the fleet's curves, where they are there."""
@@ -455,13 +479,20 @@ class Decider:
             throttle=np.array([command.throttle for command in commands]),
         )
 
-    def observation(self, now_s: float, seen: Sight, history: ControlHistory) -> np.ndarray:
-        """The observation of a decision at this time, (n,) float32, in the order of ``schema``."""
+    def observation(self, now_s: float, seen: Sight, history: ControlHistory, among: Bools | None = None) -> np.ndarray:
+        """The observation of a decision at this time, (n,) float32, in the order of ``schema``.
+
+        Args:
+            now_s: s since 1970 UTC.
+            seen, history: of all miners.
+            among: miners that the policy commands, (N,), None for all: its cohorts show only these. One that has no
+                miner among them shows all of its own.
+        """
         fleet, meter = self.fleet, self.memory.meter
         if meter is None:
             raise ParamsError(explain("the meter has not been read", fix="Make a pass first."))
         records = [self.memory.miners[member.address] for member in self.members]
-        telemetry, weights = cohort_telemetry(seen, records, fleet)
+        telemetry, weights = cohort_telemetry(seen, records, fleet if among is None else _only(fleet, among))
         offered_mw = self.book.value("reserve_offered_mw", now_s)
         standing = reserve.initial_state(np.float64(float(telemetry.power_site_w) * 1e-6), xp=NUMPY)
         elapsed_s = now_s - math.floor(now_s / ROW_S) * ROW_S
@@ -489,19 +520,47 @@ class Decider:
             )
         )
 
-    def _decide(self, now_s: float, seen: Sight, history: ControlHistory, power: SitePower) -> _Decided | None:
-        """Ask the policy; None, and the reason in memory, if it fails."""
-        observation = self.observation(now_s, seen, history)
-        try:
-            action = self._checked(self.policy.act(observation[None]))
-        except (MinesimError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            self.memory.policy_error = f"Policy {self.policy.name!r} failed: {error}"
+    def _decide(
+        self, now_s: float, seen: Sight, history: ControlHistory, power: SitePower, candidates: Collection[str]
+    ) -> _Decided | None:
+        """Ask the policy, and the candidate for its miners; None, and the reason in memory, if the policy fails.
+
+        A candidate that fails is left out: the policy decides for its miners too.
+        """
+        mine = np.array([self.candidate is not None and m.address in candidates for m in self.members], bool)
+        mixed = bool(mine.any() and not mine.all())
+        observation = self.observation(now_s, seen, history, ~mine if mixed else None)
+        action, self.memory.policy_error = self._acted(self.policy, observation)
+        if action is None:
             return None
-        self.memory.policy_error = ""
-        fleet, cohorts = self.fleet, len(self.cohorts)
+        fleet, cohorts, limits_now = self.fleet, len(self.cohorts), self.settings.limits
         asked, _ = guard.ask(action[:cohorts], history.command, fleet)
-        bounded = guard.bound(asked, seen, history, self.settings.limits, fleet, power, self.settings.step_s)
-        return _Decided(observation, action, asked, bounded)
+        other, error = None, ""
+        if self.candidate is not None and mine.any():
+            theirs = self.observation(now_s, seen, history, mine if mixed else None)
+            other, error = self._acted(self.candidate, theirs)
+        if other is None:
+            bounded = guard.bound(asked, seen, history, limits_now, fleet, power, self.settings.step_s)
+            return _Decided(observation, action, asked, bounded, candidate_error=error)
+        wanted, _ = guard.ask(other[:cohorts], history.command, fleet)
+        asked = choose(mine, wanted, asked)
+        if mixed:
+            ours = {member.address for member, its in zip(self.members, mine, strict=True) if its}
+            others = {member.address for member in self.members} - ours
+            windows_w = self._window_w(ours, now_s), self._window_w(others, now_s)
+            bounded = bound_by_arm(
+                asked, seen, history, limits_now, fleet, power, self.settings.step_s, mine, windows_w
+            )
+        else:
+            bounded = guard.bound(asked, seen, history, limits_now, fleet, power, self.settings.step_s)
+        return _Decided(observation, action, asked, bounded, other, mine)
+
+    def _acted(self, policy: Policy, observation: np.ndarray) -> tuple[Floats | None, str]:
+        """The action of a policy, or None and why it failed."""
+        try:
+            return self._checked(policy.act(observation[None])), ""
+        except (MinesimError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            return None, f"Policy {policy.name!r} failed: {error}"
 
     def _checked(self, action: Any) -> Floats:
         values = np.asarray(action, np.float64).reshape(-1)
@@ -581,7 +640,7 @@ class Decider:
                 )
         rise_w = np.array([max(new.power_w - before.power_w, 0.0) for new, before in zip(doing, current, strict=True)])
         rise_w = np.where(rise_w > fleet.curves.terms.rise_min_w, rise_w, 0.0)
-        risen = [(now_s - at_s, size_w) for at_s, size_w in self.memory.rises]
+        risen = [(now_s - at_s, size_w) for at_s, size_w, _ in self.memory.rises]
         rated_w = fleet.curves.power_rated_site_w
         may_rise = guard.release(rise_w, history.since_up_s, risen, self.settings.limits, rated_w)
         for i, (member, before) in enumerate(zip(self.members, current, strict=True)):
@@ -614,12 +673,14 @@ class Decider:
                     asked=self._command(decided.asked, asked_w, i),
                     bounded=self._command(command, bounded.command_w, i),
                     why=Why(int(bounded.why[i])),
+                    candidate=decided.mine is not None and bool(decided.mine[i]),
                 )
                 for i, member in enumerate(self.members)
             ),
             expected_power_w=power_w,
             expected_hashrate_ths=float(hashrate_ths.sum()),
             expected_profit_usd_per_h=float(hashrate_ths @ fleet.curves.net_revenue_factor) * revenue_usd - energy_usd,
+            candidate_action=None if decided.other is None else decided.other[: len(self.cohorts)].tolist(),
         )
 
     def _command(self, command: FirmwareCommand, power_w: Floats, miner: int) -> Command:
@@ -655,12 +716,21 @@ class _Decided:
     action: Floats
     asked: FirmwareCommand
     bounded: Bounded
+    other: Floats | None = None
+    mine: Bools | None = None
+    candidate_error: str = ""
 
 
 @dataclass(frozen=True)
 class _Settled:
     desired: dict[str, Desired]
     changed: frozenset[str]
+
+
+def _only(fleet: MinerFleet, among: Bools) -> MinerFleet:
+    """The fleet whose cohorts hold only some of their miners; a cohort without any of them stays whole."""
+    has = np.bincount(fleet.cohort_of[among], minlength=len(fleet.cohorts.models)) > 0
+    return replace(fleet, cohort_of=np.where(among | ~has[fleet.cohort_of], fleet.cohort_of, -1))
 
 
 def _moved(new: FirmwareCommand, old: FirmwareCommand, miner: int) -> bool:

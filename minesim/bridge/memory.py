@@ -86,7 +86,7 @@ class Memory:
     Attributes:
         miners: by address.
         meter: None before the first pass.
-        rises: times and sizes of rises of the site's set power in the last minutes, s and W.
+        rises: times and sizes of rises of the set power in the last minutes, s and W, and whose.
         slot: number of the last control step that was decided or held.
         passed_s: time of the last pass.
         clock_held_until_s: no decision before this, after a jump of the clock.
@@ -96,7 +96,7 @@ class Memory:
 
     miners: dict[str, MinerMemory] = field(default_factory=dict)
     meter: MeterMemory | None = None
-    rises: list[tuple[float, float]] = field(default_factory=list)
+    rises: list[tuple[float, float, str]] = field(default_factory=list)
     slot: int = -1
     passed_s: float | None = None
     clock_held_until_s: float = -math.inf
@@ -126,7 +126,7 @@ class Memory:
             return cls(
                 miners={address: _miner(record) for address, record in values.pop("miners").items()},
                 meter=None if meter is None else MeterMemory(**meter),
-                rises=[(float(at_s), float(rise_w)) for at_s, rise_w in values.pop("rises")],
+                rises=[(float(at_s), float(rise_w), str(whose)) for at_s, rise_w, whose in values.pop("rises")],
                 **values,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -134,7 +134,7 @@ class Memory:
 
     def shift(self, by_s: float) -> None:
         """Move all times of the past by a jump of the clock, so that they lie as long ago as they really do."""
-        self.rises = [(at_s + by_s, rise_w) for at_s, rise_w in self.rises]
+        self.rises = [(at_s + by_s, rise_w, whose) for at_s, rise_w, whose in self.rises]
         if self.trouble_since_s is not None:
             self.trouble_since_s += by_s
         if self.meter is not None:
