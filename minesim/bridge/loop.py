@@ -10,18 +10,19 @@ import asyncio
 import enum
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, cast
 
 import numpy as np
 
 from minesim.bridge.actuator import Actuator, Order, Planner, Result
+from minesim.bridge.alerts import Alert
 from minesim.bridge.clock import Clock
 from minesim.bridge.decide import Decider, Decision, Pass
 from minesim.bridge.feeds import series_rule
 from minesim.bridge.fleet import Member
-from minesim.bridge.guard import Why
+from minesim.bridge.guard import AGE_MAX_S, Why
 from minesim.bridge.journal import WHOLE_SITE, Journal
 from minesim.bridge.journal_records import Approval, ApprovalState
 from minesim.bridge.journal_store import JournalError
@@ -32,12 +33,15 @@ from minesim.bridge.plan import Plan
 from minesim.bridge.poller import Lap, Poller
 from minesim.bridge.preflight import Finding, Severity, preflight
 from minesim.bridge.readings import MinerNow, SiteNow
+from minesim.bridge.rollout import Condition, Effect, conditions_of
 from minesim.bridge.snapshot import ActionView, FeedView, MinerView, PolicyView, Snapshot
+from minesim.bridge.trial import GO_ANEW, GO_BACK, Move, Seen, Trial
 
 LOG = logging.getLogger(__name__)
 MEMORY_KEY: Final = "decider"
 IDENTITIES_KEY: Final = "identities"
 DECISION_KEY: Final = "decision"
+ROLLOUT_KEY: Final = "rollout"
 MESSAGES_KEPT: Final = 50
 AGE_SHOWN_S: Final = 32 * 86400.0
 """A series that may be older than any is shown with this limit."""
@@ -85,6 +89,9 @@ class Bridge:
         meter: reads the site's own instruments.
         metrics: counters to raise; none by default.
         on_snapshot: told of the snapshot of every cycle.
+        trial: a rollout of the decider's candidate; none by default.
+        alerts: what is wrong now, for the rollout.
+        on_alert: told of every move of the rollout.
     """
 
     def __init__(
@@ -100,6 +107,9 @@ class Bridge:
         meter: Callable[[], Awaitable[SiteNow]] | None = None,
         metrics: Metrics | None = None,
         on_snapshot: Callable[[Snapshot], None] = lambda snapshot: None,
+        trial: Trial | None = None,
+        alerts: Callable[[], Sequence[Alert]] = tuple,
+        on_alert: Callable[[Alert], None] = lambda alert: None,
     ) -> None:
         self.settings = settings
         self.policy = policy
@@ -124,6 +134,10 @@ class Bridge:
         self._blocked: dict[str, tuple[Finding, ...]] = {}
         self._why: dict[str, Why] = {}
         self._released_at_s = clock.now_s()
+        self._trial, self._alerts, self._on_alert = trial, alerts, on_alert
+        self._candidates: frozenset[str] = frozenset()
+        self._words: list[tuple[float, str, str]] = []
+        self._kept_rollout: Any = None
 
     # ------------------------------------------------------------------ beginning and end
 
@@ -141,6 +155,9 @@ class Bridge:
         now_s = self._clock.now_s()
         detail = {"mode": self.settings.mode, "policy": asdict(self.policy)}
         self._journal.note("start", at_s=now_s, policy=self._label, detail=detail)
+        self._kept_rollout = documents.get(ROLLOUT_KEY)
+        if self._trial is not None:
+            self._start_trial(self._trial, now_s)
         if isinstance(self._writer, Actuator):
             left = await self._writer.recover()
             if left:
@@ -193,11 +210,15 @@ class Bridge:
                 self._expect(passed.decision)
             results = await self._act(passed, plans)
             self._measure(passed, lap)
+            if self._trial is not None:
+                self._advance(self._trial, passed)
             documents = {
                 MEMORY_KEY: self._decider.to_json(),
                 IDENTITIES_KEY: self._identities,
                 DECISION_KEY: self._decision,
             }
+            if self._kept_rollout is not None:
+                documents[ROLLOUT_KEY] = self._kept_rollout
             self._journal.remember(documents, cycle=self._cycle, at_s=self._clock.now_s())
         except JournalError as error:
             self._metrics.count_journal_error()
@@ -215,6 +236,10 @@ class Bridge:
     @property
     def _label(self) -> str:
         return f"{self.policy.name} {self.policy.version}".strip()
+
+    def _label_of(self, name: str) -> str:
+        """Name and version of the policy that a miner runs."""
+        return self._label if self._trial is None or name not in self._candidates else self._trial.state.candidate
 
     def _known_only(self, lap: Lap) -> Lap:
         """The lap without answers of machines that are not those of before at their address."""
@@ -244,6 +269,7 @@ class Bridge:
             self._journal.forget(name, at_s=now_s, reason="another machine was accepted at this address")
             self._poller.forget_facts(name)
         self._decider.release(released & lap.latest.keys())
+        self._words += [(one.at_s, one.action, one.reason) for one in entries if one.action in (GO_BACK, GO_ANEW)]
 
     def _preflight(self, lap: Lap) -> None:
         """Before it may act, look whether each miner has a net of its own and can do without the bridge."""
@@ -275,7 +301,10 @@ class Bridge:
                 by_hand=owned.held is not None or bool(self._blocked.get(name)),
                 halted_by=owned.halted_by,
             )
-        return self._decider.step(self._clock.now_s(), self._clock.monotonic_s(), now, site)
+        now_s = self._clock.now_s()
+        if self._trial is not None:
+            self._candidates = self._trial.candidates(self._cohort_of, now_s)
+        return self._decider.step(now_s, self._clock.monotonic_s(), now, site, self._candidates)
 
     async def _act(self, passed: Pass, plans: Mapping[str, Plan]) -> tuple[Result, ...]:
         """Do what the mode allows with the plans."""
@@ -291,7 +320,7 @@ class Bridge:
                     reasons=self._reasons(passed, name),
                     explanation=_explanation(passed, name),
                     cycle=self._cycle,
-                    policy=self._label,
+                    policy=self._label_of(name),
                     at_s=now_s,
                     expires_at_s=now_s + self.settings.proposal_s,
                 )
@@ -299,7 +328,10 @@ class Bridge:
             orders = [Order(a.miner, a.writes, a.reasons) for a in approved if self._still_wanted(a, wanted)]
         else:
             orders = [Order(name, plan.writes, self._reasons(passed, name)) for name, plan in wanted.items()]
-        results = await self._writer.apply(orders, cycle=self._cycle, policy=self._label)
+        results: tuple[Result, ...] = ()
+        for label in sorted({self._label_of(order.miner) for order in orders}):
+            mine = [order for order in orders if self._label_of(order.miner) == label]
+            results += await self._writer.apply(mine, cycle=self._cycle, policy=label)
         self._decider.note_sent({result.miner for result in results if result.intent is not None})
         return results
 
@@ -314,7 +346,7 @@ class Bridge:
     def _reasons(self, passed: Pass, name: str) -> tuple[str, ...]:
         why = passed.why.get(name, Why.NONE)
         told = () if why is Why.NONE else (why.sentence,)
-        return (*told, *passed.trouble) or (f"Policy {self._label}.",)
+        return (*told, *passed.trouble) or (f"Policy {self._label_of(name)}.",)
 
     # ------------------------------------------------------------------ prediction and outcome
 
@@ -343,6 +375,68 @@ class Bridge:
             found = {row.id: as_document(self._track.outcome(row.at_s, row.horizon_s)) for row in due}
             self._journal.measured(found, now_s)
 
+    # ------------------------------------------------------------------ the rollout
+
+    def _start_trial(self, trial: Trial, now_s: float) -> None:
+        state, moves = trial.start(self._kept_rollout, self._label, self._models, now_s, self._local_day(now_s))
+        self._tell_moves(moves, now_s)
+        trial.take(state)
+        self._kept_rollout = trial.to_json()
+        said = self._journal.audit(since_s=state.heard_s, limit=10**6)
+        self._words = [(one.at_s, one.action, one.reason) for one in said if one.action in (GO_BACK, GO_ANEW)]
+
+    def _advance(self, trial: Trial, passed: Pass) -> None:
+        """Book the cycle, and let the rollout move; a move is journaled before it is taken over."""
+        now_s = self._clock.now_s()
+        conditions = conditions_of(self._alerts(), self._candidates, len(self._decider.members))
+        if passed.candidate_error:
+            conditions.append(Condition(Effect.ROLL_BACK, passed.candidate_error))
+        seen = self._seen(passed, now_s)
+        state, moves = trial.after(seen, self._market, conditions, self._words, now_s, self._local_day(now_s))
+        self._tell_moves(moves, now_s)
+        trial.take(state)
+        self._words = []
+        self._kept_rollout = trial.to_json()
+
+    def _seen(self, passed: Pass, now_s: float) -> list[Seen]:
+        """Each miner for the ledger; silent where it does not answer, or neither policy ruled it."""
+        pauses, held = self._journal.pauses(), self._journal.held()
+        ruled = self.settings.mode is Mode.AUTO and not passed.trouble and WHOLE_SITE not in pauses
+        curves, found = self._decider.fleet.curves, []
+        for index, member in enumerate(self._decider.members):
+            name, record = member.address, self._decider.memory.miners.get(member.address)
+            one = Seen(
+                name,
+                self._decider.cohorts[member.cohort].model,
+                float(curves.power_rated_w[index]),
+                float(curves.hashrate_rated_ths[index]),
+            )
+            left_alone = name in pauses or name in held or name in self._strangers or bool(self._blocked.get(name))
+            if ruled and not left_alone and record is not None and record.seen and now_s - record.known_s <= AGE_MAX_S:
+                one = replace(
+                    one,
+                    power_w=record.power_w,
+                    hashrate_ths=record.hashrate_ths,
+                    temp_chip_c=record.temp_chip_c if math.isfinite(record.temp_chip_c) else None,
+                    hashing=record.hashing > 0.0,
+                    stands_as_told=record.target is not None and not record.target.run,
+                )
+            found.append(one)
+        return found
+
+    def _tell_moves(self, moves: Iterable[Move], now_s: float) -> None:
+        for move in moves:
+            self._journal.note(move.action, at_s=now_s, policy=self._label, reason=move.text)
+            self._say(move.text)
+            self._on_alert(move.alert)
+
+    def _local_day(self, now_s: float) -> float:
+        return self._decider.book.calendar(now_s)["local_day"]
+
+    @property
+    def _models(self) -> dict[str, str]:
+        return {member.address: self._decider.cohorts[member.cohort].model for member in self._decider.members}
+
     # ------------------------------------------------------------------ what is told
 
     def _say(self, message: str) -> None:
@@ -369,6 +463,7 @@ class Bridge:
             feeds=tuple(_feed_views(decider, now_s)),
             policy=self.policy,
             actions=tuple(self._actions(plans, passed)),
+            rollout="" if self._trial is None else self._trial.summary,
             messages=(*self._messages, *passed.trouble)[-MESSAGES_KEPT:],
         )
 
@@ -385,6 +480,7 @@ class Bridge:
             state=State.UNKNOWN.value,
             commanded_power_w=None if target is None else target.power_w,
             holds=(*(("paused",) if paused else ()), *(() if why is Why.NONE else (why.name.lower(),))),
+            wave="" if self._trial is None else self._trial.wave(name),
         )
         if answers is None:
             return view

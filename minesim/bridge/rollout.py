@@ -171,10 +171,10 @@ def step(rollout: Rollout, conditions: Iterable[Condition], now_s: float) -> Rol
         return rollout
     active = list(conditions)
     found = None
+    demanded = [condition.text for condition in active if condition.effect is Effect.ROLL_BACK]
+    if demanded:
+        return replace(rollout, status=Status.ROLLED_BACK, reason=demanded[0])
     if rollout.phase >= 0:
-        demanded = [condition.text for condition in active if condition.effect is Effect.ROLL_BACK]
-        if demanded:
-            return replace(rollout, status=Status.ROLLED_BACK, reason=demanded[0])
         found = evidence(rollout)
         if found.loss.high < 0.0:
             text = f"loses {-found.loss.estimate:.1%} of rated revenue {_interval(found.loss)}"
