@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: run test test-long lint bench-speed bench-learning bound-gap clean
+.PHONY: run test test-long lint chaos bench-speed bench-learning bench-bridge bench-room bound-gap clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "minesim needs Python 3.11 or newer; found " + sys.version.split()[0] + ". Run: make PYTHON=python3.11 ...")'
@@ -37,6 +37,16 @@ bench-speed: $(STAMP)
 
 bench-learning: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.learning_speed
+
+bench-bridge: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.bridge_scale
+
+bench-room: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.room
+
+# 10,000 cycles of the bridge on 50 emulated miners with everything going wrong; about 20 minutes on one core.
+chaos: $(STAMP)
+	$(BIN)/python -m tests.bridge.chaos
 
 bound-gap: $(STAMP)
 	$(BIN)/python -m minesim.bench.bound_exhaustive
