@@ -161,3 +161,9 @@ def test_ranges_count_up(octets: list[int], ports: list[int]) -> None:
     named = list(addresses(f"127.0.0.1:{first}-{last}"))
     assert len(named) == len(set(named)) == last - first + 1
     assert list(addresses("10.1.2.3:80")) == ["10.1.2.3"]
+
+
+def test_the_example_is_a_good_one() -> None:
+    site = load_inventory(Path(__file__).parents[2] / "examples" / "miners.yaml")
+    assert [spec.count for spec in site.cohorts] == [40, 9]
+    assert len(site.feed_book().feeds) == 5
