@@ -11,6 +11,7 @@ import numpy as np
 from agents.baselines.base import Knowledge, Rule
 from minesim.arrays import NUMPY
 from minesim.bridge.actuator import Actuator, Planner
+from minesim.bridge.clock import Clock
 from minesim.bridge.decide import Decider, Settings
 from minesim.bridge.feeds import FeedBook
 from minesim.bridge.fleet import Member
@@ -112,13 +113,7 @@ class Rehearsal:
 
     def begin(self) -> None:
         """Begin a process of the bridge."""
-        transport = self.emulator.transport()
-        ports = {
-            member.address: VnishMiner(
-                member.address, Credentials(password="admin"), self.clock, transport=transport, timeout_s=10.0
-            )
-            for member in self.members
-        }
+        ports = self.ports_for(self.clock)
         book = FeedBook(replay_feeds(self.world, self.table), self.world.tariff, self.world.site_timezone)
         knowledge = Knowledge(schema(len(self.specs)), fleet_curves(self.specs, has_throttle=self.firmware == "1.3.4"))
         self.decider = Decider(self.members, self.specs, self.policy(knowledge), book, self.settings)
@@ -135,10 +130,18 @@ class Rehearsal:
             writer,
             self.clock,
             PolicyView("rule", "1"),
-            meter=self.meter,
+            meter=lambda: self.meter(),
             metrics=self.metrics,
             on_snapshot=self.snapshots.append,
         )
+
+    def ports_for(self, clock: Clock) -> dict[str, VnishMiner]:
+        """New clients of all miners."""
+        transport, credentials = self.emulator.transport(), Credentials(password="admin")
+        return {
+            member.address: VnishMiner(member.address, credentials, clock, transport=transport, timeout_s=10.0)
+            for member in self.members
+        }
 
     async def meter(self) -> SiteNow:
         """The site's meter and room sensor."""
