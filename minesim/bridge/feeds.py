@@ -6,6 +6,7 @@ known, falls back where a feed fails, and builds the same :class:`minesim.contro
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +34,8 @@ ROW_S: Final = SETTLEMENT_S
 DAY_ROWS: Final = 86400 // ROW_S
 HISTORY_ROWS: Final = 3 * DAY_ROWS
 """Three days are kept: observations look back 24 h behind what may be a day late (assumed)."""
+ANSWER_S: Final = 10.0
+"""A feed has to answer within this, or others would wait for it (assumed)."""
 AHEAD_ROWS: Final = 36 * 3600 // ROW_S
 """Observations look 36 h ahead at most."""
 
@@ -208,13 +211,20 @@ class FeedBook:
     # ------------------------------------------------------------------ taking in
 
     async def refresh(self, now_s: float) -> None:
-        """Ask every feed once; a failure is remembered for :meth:`status` and changes nothing else."""
-        for feed in self.feeds:
-            try:
-                self.take(feed.series, await feed.fetch(now_s), now_s)
-            except FeedError as error:
-                self._errors[feed.series] = str(error)
-                self._judged = (math.nan, {})
+        """Ask every feed once, all at the same time.
+
+        A failure, or an answer that takes longer than ``ANSWER_S``, is told by :meth:`status` and changes nothing else.
+        """
+        await asyncio.gather(*(self._refresh(feed, now_s) for feed in self.feeds))
+
+    async def _refresh(self, feed: Feed, now_s: float) -> None:
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                intervals = await feed.fetch(now_s)
+            self.take(feed.series, intervals, now_s)
+        except (FeedError, TimeoutError) as error:
+            self._errors[feed.series] = str(error) or explain(f"no answer within {ANSWER_S:g} s", origin="feed")
+            self._judged = (math.nan, {})
 
     def take(self, name: str, intervals: Iterable[Interval], now_s: float) -> None:
         """Book intervals of a series; later news of the same time replaces earlier.

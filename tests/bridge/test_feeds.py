@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Sequence
@@ -106,6 +107,26 @@ async def test_a_silent_price_feed_is_last_good_then_the_same_hour_then_lost() -
     assert book.lost(last_s + 25 * HOUR) == ("power_price_usd_per_mwh", "coin_price_usd")
     with pytest.raises(FeedError, match="nothing usable is known of power_price"):
         book.market(last_s + 25 * HOUR)
+
+
+async def test_a_feed_that_never_answers_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass
+    class Endless:
+        series: str
+
+        async def fetch(self, now_s: float) -> Sequence[Interval]:
+            await asyncio.sleep(3600.0)
+            return []
+
+    monkeypatch.setattr("minesim.bridge.feeds.ANSWER_S", 0.05)
+    _, feeds = a_site()
+    slow = [Endless("carbon_g_per_kwh"), Endless("rel_humidity_pct")]
+    book = FeedBook([*slow, *feeds.values()], tariff("energy_only"), ZONE)
+    await asyncio.wait_for(book.refresh(NOON_S), 5.0)
+    told = {status.name: status for status in book.status(NOON_S)}
+    assert "no answer within" in told["carbon_g_per_kwh"].error
+    assert told["temp_amb_c"].freshness is Freshness.FRESH
+    assert book.lost(NOON_S) == ()
 
 
 async def test_an_outage_of_one_feed_leaves_the_others_alone() -> None:
