@@ -140,13 +140,15 @@ def _propose(  # type: ignore[no-untyped-def]
     surrogate = tuner.surrogate(problem, told)
     centre = _recommend(surrogate, told)
     width = reach(problem, told)
+    out = [t for t in trials if t.measured is None]
+    taken = np.array([t.setting for t in out]).reshape(-1, len(centre))
     if isinstance(tuner, ParetoTuner):
-        settings = _pareto_pool(surrogate, centre, width, rng)
+        settings = _pareto_pool(surrogate, centre, width, rng, taken)
     else:
-        settings = pool(surrogate, centre, width, rng, POOL)
+        settings = pool(surrogate, centre, width, rng, POOL, taken)
     if not len(settings):
         return np.repeat(problem.known_good()[None], count, axis=0)
-    waiting = [features(problem.at(t.temp_amb_c), np.array([t.setting])) for t in trials if t.measured is None]
+    waiting = [features(problem.at(t.temp_amb_c), np.array([t.setting])) for t in out]
     with warnings.catch_warnings():
         # Close settings make covariances singular; the jitter of 1e-8 that is added is 0.01 % of power or margin.
         warnings.simplefilter("ignore", NumericalWarning)
@@ -156,7 +158,7 @@ def _propose(  # type: ignore[no-untyped-def]
     return chosen if missing <= 0 else np.vstack([chosen, np.repeat(chosen[:1], missing, axis=0)])
 
 
-def _pareto_pool(surrogate: Surrogate, centre: Vector, width: float, rng: np.random.Generator) -> Vector:
+def _pareto_pool(surrogate: Surrogate, centre: Vector, width: float, rng: np.random.Generator, taken: Vector) -> Vector:
     """Candidates that are good for some weighting of the merits."""
     parts = []
     for _ in range(4):
@@ -166,7 +168,7 @@ def _pareto_pool(surrogate: Surrogate, centre: Vector, width: float, rng: np.ran
             means, _ = surrogate.marginals(x)
             return (merits(surrogate, torch.as_tensor(means), x) @ weights).numpy()
 
-        parts.append(pool(surrogate, centre, max(width, 0.3), rng, POOL_PARETO // 4, weigh))
+        parts.append(pool(surrogate, centre, max(width, 0.3), rng, POOL_PARETO // 4, taken, weigh))
     return np.unique(np.vstack(parts), axis=0)
 
 

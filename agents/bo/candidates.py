@@ -94,12 +94,13 @@ def pool(
     width: float,
     rng: np.random.Generator,
     size: int,
+    waiting: Vector,
     weigh: Weigh | None = None,
 ) -> Vector:
     """The best settings by the means of the belief, among those that are surely safe, (n <= size, D).
 
     Evenly spread settings of the trust region first, then rounds of small moves around the best of them. Settings that
-    have been measured are left out: what noise hides there, their neighbours tell as well.
+    have been measured or are out are left out: what noise hides there, their neighbours tell as well.
 
     Args:
         surrogate: what is believed.
@@ -107,6 +108,7 @@ def pool(
         width: its half width, as a share of each knob's range.
         rng: draws.
         size: how many to return at most.
+        waiting: settings that are out, (n, D).
         weigh: replaces the objective: called with feature rows, returns (N,).
     """
     problem = surrogate.problem
@@ -121,7 +123,7 @@ def pool(
     best = np.empty((0, len(low)))
     for i in range(ROUNDS):
         settings = np.unique(problem.snap(np.vstack([settings, best])), axis=0)
-        settings = settings[problem.allowed(settings) & ~_known(settings, surrogate)]
+        settings = settings[problem.allowed(settings) & ~_known(settings, surrogate, waiting)]
         x = features(problem, settings)
         safe = surely_safe(surrogate, x)
         settings, x = settings[safe], x[torch.as_tensor(safe)]
@@ -139,10 +141,12 @@ def pool(
     return best
 
 
-def _known(settings: Vector, surrogate: Surrogate) -> np.ndarray:
-    """Whether settings have been measured in the present ambient, (N,)."""
+def _known(settings: Vector, surrogate: Surrogate, waiting: Vector) -> np.ndarray:
+    """Whether settings have been measured in the present ambient, or are out, (N,)."""
     problem, knobs = surrogate.problem, surrogate.columns.knobs
     here = features(problem, settings[:1])[0, surrogate.columns.ambient]
     seen = surrogate.x[surrogate.x[:, surrogate.columns.ambient] == here][:, :knobs].numpy()
-    scaled = (settings - problem.lower) / (problem.upper - problem.lower)
+    span = problem.upper - problem.lower
+    seen = np.vstack([seen, (waiting - problem.lower) / span])
+    scaled = (settings - problem.lower) / span
     return np.asarray((np.abs(scaled[:, None] - seen[None]) < 1e-6).all(axis=2).any(axis=1))

@@ -34,9 +34,9 @@ def problem() -> TuningProblem:
 
 @pytest.fixture(scope="module")
 def study(problem: TuningProblem) -> Study:
-    """Sixteen trials."""
+    """Eleven trials."""
     done = Study(problem, BayesTuner())
-    carry_out(done, 16)
+    carry_out(done, 11)
     return done
 
 
@@ -141,7 +141,7 @@ def test_units_side_by_side_try_different_settings(study: Study) -> None:
 def test_what_was_learned_in_one_climate_serves_in_another(study: Study) -> None:
     moved = Study(study.problem, BayesTuner(), study.seed, study.trials)
     moved.move_to(32.0)
-    carry_out(moved, len(study.trials) + 3)
+    carry_out(moved, len(study.trials) + 2)
     result = judge(moved)
     assert result.trips == 0
     assert result.regret[-1] < 0.03
@@ -183,7 +183,7 @@ def test_the_same_optimiser_tunes_a_graphics_card() -> None:
 
 def test_several_merits_spread_over_a_front(problem: TuningProblem) -> None:
     study = Study(problem, ParetoTuner())
-    carry_out(study, 7)
+    carry_out(study, 5)
     x = features(problem, np.array([t.setting for t in study.told]))
     surrogate = Surrogate(problem, study.told, catalog_belief(problem))
     means, _ = surrogate.marginals(x)
