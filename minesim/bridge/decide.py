@@ -42,6 +42,8 @@ from minesim.errors import ActionError, MinesimError, ParamsError, explain
 from minesim.physics.firmware import FirmwareCommand
 from minesim.units import SECONDS_PER_HOUR
 
+HOT_MEMORY_S: Final = 3600.0
+"""A miner that got too hot stays below the preset that it then ran for this long, lest it swing (assumed)."""
 LATE_S: Final = 120.0
 """A write that goes out later than this after it was decided counts from when it went out (assumed)."""
 GAP_S: Final = 3600.0
@@ -539,21 +541,40 @@ class Decider:
         if self.candidate is not None and mine.any():
             theirs = self.observation(now_s, seen, history, mine if mixed else None)
             other, error = self._acted(self.candidate, theirs)
-        if other is None:
-            bounded = guard.bound(asked, seen, history, limits_now, fleet, power, self.settings.step_s)
-            return _Decided(observation, action, asked, bounded, candidate_error=error)
-        wanted, _ = guard.ask(other[:cohorts], history.command, fleet)
-        asked = choose(mine, wanted, asked)
-        if mixed:
+        if other is not None:
+            wanted, _ = guard.ask(other[:cohorts], history.command, fleet)
+            asked = choose(mine, wanted, asked)
+        cool, shy = self._cool_enough(asked, now_s)
+        if other is not None and mixed:
             ours = {member.address for member, its in zip(self.members, mine, strict=True) if its}
             others = {member.address for member in self.members} - ours
             windows_w = self._window_w(ours, now_s), self._window_w(others, now_s)
-            bounded = bound_by_arm(
-                asked, seen, history, limits_now, fleet, power, self.settings.step_s, mine, windows_w
-            )
+            bounded = bound_by_arm(cool, seen, history, limits_now, fleet, power, self.settings.step_s, mine, windows_w)
         else:
-            bounded = guard.bound(asked, seen, history, limits_now, fleet, power, self.settings.step_s)
+            bounded = guard.bound(cool, seen, history, limits_now, fleet, power, self.settings.step_s)
+        bounded = replace(bounded, why=np.where(shy, np.maximum(bounded.why, int(Why.HOT_BEFORE)), bounded.why))
+        if other is None:
+            return _Decided(observation, action, asked, bounded, candidate_error=error)
         return _Decided(observation, action, asked, bounded, other, mine)
+
+    def _cool_enough(self, asked: FirmwareCommand, now_s: float) -> tuple[FirmwareCommand, Bools]:
+        """A request without presets at which a miner got too hot a short while ago, and whom that takes down, (N,)."""
+        highest = self._highest_cool(now_s)
+        lower = asked.preset > highest
+        cool = FirmwareCommand(
+            run=asked.run,
+            preset=np.where(lower, highest, asked.preset),
+            throttle=np.where(lower, 1.0, asked.throttle),
+        )
+        return cool, np.asarray(lower & (asked.run > 0.0))
+
+    def _highest_cool(self, now_s: float) -> Floats:
+        """Highest preset of each miner below the one at which it got too hot lately, (N,)."""
+        records = [self.memory.miners[member.address] for member in self.members]
+        hot_w = np.array([r.hot_preset_w if now_s - r.hot_s < HOT_MEMORY_S else math.inf for r in records])
+        curves = self.fleet.curves
+        below = (curves.preset_power_w < hot_w[:, None] - 1e-6).sum(axis=1) - 1.0
+        return np.asarray(np.clip(below, 0.0, curves.preset_last))
 
     def _acted(self, policy: Policy, observation: np.ndarray) -> tuple[Floats | None, str]:
         """The action of a policy, or None and why it failed."""
@@ -638,6 +659,10 @@ class Decider:
                     sent=False,
                     cooling=record.cooling or int(bounded.why[i]) == Why.HARD_TEMP,
                 )
+            if moved and before.run and int(bounded.why[i]) in (Why.SOFT_TEMP, Why.HARD_TEMP):
+                ran_w = float(fleet.curves.preset_power_w[i, int(history.command.preset[i])])
+                hot = replace(self.memory.miners[member.address], hot_s=now_s, hot_preset_w=ran_w)
+                self.memory.miners[member.address] = hot
         rise_w = np.array([max(new.power_w - before.power_w, 0.0) for new, before in zip(doing, current, strict=True)])
         rise_w = np.where(rise_w > fleet.curves.terms.rise_min_w, rise_w, 0.0)
         risen = [(now_s - at_s, size_w) for at_s, size_w, _ in self.memory.rises]

@@ -46,22 +46,23 @@ class Why(enum.IntEnum):
     STOP_BUDGET = 3
     SITE_CAP = 4
     NEIGHBOUR_UNKNOWN = 5
-    SOFT_TEMP = 6
-    COOLING = 7
-    WRITE_PENDING = 8
-    HOLD = 9
-    FALLBACK = 10
-    MANUAL_MODE = 11
-    BY_HAND = 12
-    STOPPED_BY_SOMEBODY = 13
-    TUNING = 14
-    NO_PRESETS = 15
-    FAILURE = 16
-    CONTRADICTORY = 17
-    STALE = 18
-    UNREACHABLE = 19
-    OVER_CAP = 20
-    HARD_TEMP = 21
+    HOT_BEFORE = 6
+    SOFT_TEMP = 7
+    COOLING = 8
+    WRITE_PENDING = 9
+    HOLD = 10
+    FALLBACK = 11
+    MANUAL_MODE = 12
+    BY_HAND = 13
+    STOPPED_BY_SOMEBODY = 14
+    TUNING = 15
+    NO_PRESETS = 16
+    FAILURE = 17
+    CONTRADICTORY = 18
+    STALE = 19
+    UNREACHABLE = 20
+    OVER_CAP = 21
+    HARD_TEMP = 22
 
     @property
     def sentence(self) -> str:
@@ -76,6 +77,7 @@ _SENTENCES: Final[Mapping[Why, str]] = {
     Why.STOP_BUDGET: "It has used up its stops of today and goes to its lowest preset instead.",
     Why.SITE_CAP: "A rise would bring the site over its cap.",
     Why.NEIGHBOUR_UNKNOWN: "A miner of its group does not answer; nothing of the group rises until that is cleared up.",
+    Why.HOT_BEFORE: "It got too hot at a higher preset within the last hour and stays below that one.",
     Why.SOFT_TEMP: "It is hotter than the soft limit and steps down.",
     Why.COOLING: "It was stopped for heat and stands until it has cooled down.",
     Why.WRITE_PENDING: "An earlier write to it has not been read back yet.",

@@ -45,6 +45,7 @@ class MinerMemory:
         wrote_s, raised_s: when it was last written to, and last raised.
         stops_today, local_day: stops in the local day of that number.
         cooling: whether it was stopped for heat and has not cooled since.
+        hot_s, hot_preset_w: when it last got too hot, and the power of the preset that it then ran, W.
         ceiling: the highest preset that the operator allows, None for no such limit.
     """
 
@@ -66,6 +67,8 @@ class MinerMemory:
     stops_today: float = 0.0
     local_day: float = -1.0
     cooling: bool = False
+    hot_s: float = -math.inf
+    hot_preset_w: float = math.inf
     ceiling: str | None = None
 
 
@@ -144,7 +147,7 @@ class Memory:
             self.miners[address] = MinerMemory(**(_shallow(miner) | moved))
 
 
-_TIMES = ("known_s", "asked_s", "wrote_s", "raised_s")
+_TIMES = ("known_s", "asked_s", "wrote_s", "raised_s", "hot_s")
 
 
 def _shallow(record: MinerMemory) -> dict[str, Any]:

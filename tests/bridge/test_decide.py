@@ -228,6 +228,25 @@ def test_a_hot_miner_that_was_left_alone_for_long_steps_down_in_a_poll() -> None
     assert [site.go(10.0).changed for _ in range(5)] == [frozenset()] * 5
 
 
+def test_a_miner_that_got_too_hot_stays_below_that_preset_for_an_hour() -> None:
+    site = Site(policy=Wish(1.0))
+    site.go(0.0)
+    warm = site.addresses[4]
+    names = [p.name for p in site.facts[warm].presets]
+    site.told = {warm: {"temp_chip_c": 82.0}}
+    site.go(10.0)
+    site.told = {}
+    reached = []
+    for _ in range(14):
+        result = site.go(300.0)
+        reached.append(site.configuration[warm].preset)
+        if site.now_s - START_S < 3600.0:
+            assert result.why[warm] is Why.HOT_BEFORE
+    assert set(reached[:11]) == {names[-2]}
+    assert reached[-1] == names[-1]
+    assert {site.configuration[a].preset for a in site.addresses if a != warm} == {names[-1]}
+
+
 def test_a_miner_stopped_for_heat_starts_again_only_when_it_has_cooled() -> None:
     site = Site(policy=Wish(1.0))
     site.go(0.0)
