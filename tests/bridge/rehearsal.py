@@ -11,6 +11,7 @@ import numpy as np
 from agents.baselines.base import Knowledge, Rule
 from minesim.arrays import NUMPY
 from minesim.bridge.actuator import Actuator, Planner
+from minesim.bridge.alerts import Alert
 from minesim.bridge.clock import Clock
 from minesim.bridge.decide import Decider, Settings
 from minesim.bridge.feeds import FeedBook
@@ -21,8 +22,10 @@ from minesim.bridge.metrics import Metrics
 from minesim.bridge.poller import Poller, PollLimits
 from minesim.bridge.readings import SiteNow
 from minesim.bridge.snapshot import PolicyView, Snapshot
+from minesim.bridge.trial import Trial
 from minesim.bridge.vnish import VnishMiner
 from minesim.bridge.vnish_auth import Credentials
+from minesim.bridge.waves import RolloutPlan
 from minesim.control.actuate import command_power_w
 from minesim.control.envelope import limits
 from minesim.control.fleet import CohortSpec, fleet_curves
@@ -70,6 +73,8 @@ class Rehearsal:
         settings: of the decider.
         firmware: of all miners.
         draw: silicon and sensor errors; the seed's when None.
+        candidate: makes a second policy, which is rolled out by ``plan``.
+        alerts: what is wrong, for the rollout.
     """
 
     world: Scenario
@@ -83,6 +88,10 @@ class Rehearsal:
     firmware: str = "1.3.4"
     draw: FleetDraw | None = None
     site: SiteSpec | None = None
+    candidate: Callable[[Knowledge], Rule] | None = None
+    plan: RolloutPlan = field(default_factory=lambda: RolloutPlan(seed=1))
+    alerts: list[Alert] = field(default_factory=list)
+    told: list[Alert] = field(default_factory=list)
     table: TraceTable = field(init=False)
     emulator: Emulator = field(init=False)
     clock: EmulatorClock = field(init=False)
@@ -116,7 +125,11 @@ class Rehearsal:
         ports = self.ports_for(self.clock)
         book = FeedBook(replay_feeds(self.world, self.table), self.world.tariff, self.world.site_timezone)
         knowledge = Knowledge(schema(len(self.specs)), fleet_curves(self.specs, has_throttle=self.firmware == "1.3.4"))
-        self.decider = Decider(self.members, self.specs, self.policy(knowledge), book, self.settings)
+        candidate = None if self.candidate is None else self.candidate(knowledge)
+        self.decider = Decider(
+            self.members, self.specs, self.policy(knowledge), book, self.settings, candidate=candidate
+        )
+        self.trial = None if candidate is None else Trial(self.plan, PolicyView("candidate", "2"))
         self.journal = Journal.open(self.journal_path)
         self.metrics = Metrics()
         writer = (
@@ -133,6 +146,9 @@ class Rehearsal:
             meter=lambda: self.meter(),
             metrics=self.metrics,
             on_snapshot=self.snapshots.append,
+            trial=self.trial,
+            alerts=lambda: self.alerts,
+            on_alert=self.told.append,
         )
 
     def ports_for(self, clock: Clock) -> dict[str, VnishMiner]:
