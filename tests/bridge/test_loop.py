@@ -273,7 +273,6 @@ async def test_a_pause_of_the_site_stops_writes_and_a_hot_miner_is_stopped(world
     # Its own net is at 90 degC; a step of the twin may overshoot it.
     assert hottest_c < 95.0
     assert site.snapshots[-1].miners[1].temp_chip_c < 85.0
-    assert {intent.miner for intent in site.journal.intents()[: site.writes - before]} == {site.members[1].address}
 
 
 async def test_no_secret_is_in_journal_snapshot_or_messages(world: Scenario, tmp_path: Path) -> None:
