@@ -53,6 +53,13 @@ def bridge_app(rules: Callable[[], RuleFactory]) -> typer.Typer:
         context: typer.Context,
         inventory: Annotated[Path | None, typer.Option("--inventory", help="miners.yaml")] = None,
         bundle: Annotated[Path | None, typer.Option("--bundle", help="folder of a signed bundle")] = None,
+        candidate: Annotated[
+            Path | None, typer.Option("--candidate", help="folder of a signed bundle to roll out beside --bundle")
+        ] = None,
+        design: Annotated[str, typer.Option(help="control of a rollout: holdback miners, or switchback in time")] = (
+            "holdback"
+        ),
+        seed: Annotated[int, typer.Option(help="draws the waves of a rollout")] = 0,
         mode: Annotated[str, typer.Option(help="shadow writes nothing, advise asks a person, auto acts")] = "shadow",
         keys: Annotated[Path, typer.Option(help="list of trusted keys")] = KEYS,
         state: StateOption = None,
@@ -74,22 +81,30 @@ def bridge_app(rules: Callable[[], RuleFactory]) -> typer.Typer:
             )
         from minesim.bridge.inventory import load_inventory
         from minesim.bridge.loop import Mode
-        from minesim.bridge.service import ServiceSettings, run_bridge
+        from minesim.bridge.service import ServiceSettings, plan_for, run_bridge
+        from minesim.bridge.waves import Design
         from minesim.control.bundle import read_bundle
         from minesim.control.trust import read_trusted_keys
 
         if mode not in {entry.value for entry in Mode}:
             raise ParamsError(explain(f"mode is {mode!r}", allowed=", ".join(entry.value for entry in Mode)))
+        if design not in {entry.value for entry in Design}:
+            raise ParamsError(explain(f"design is {design!r}", allowed=", ".join(entry.value for entry in Design)))
         _log_plainly()
         channels = _channels(webhook, mail_host, mail_from, mail_to or [], mail_user, mail_password)
         site = load_inventory(inventory)
-        loaded = read_bundle(bundle, read_trusted_keys(keys.expanduser()), time.time())
+        trusted = read_trusted_keys(keys.expanduser())
+        loaded = read_bundle(bundle, trusted, time.time())
+        other = None if candidate is None else read_bundle(candidate, trusted, time.time())
         settings = ServiceSettings(Mode(mode), _state(state), poll_s, metrics_port or None, channels)
         typer.echo(
             f"{site.site}: {len(site.miners)} miners, policy {loaded.manifest.agent} {loaded.manifest.version}, "
             f"mode {mode}. Ctrl-C ends it."
         )
-        asyncio.run(run_bridge(site, loaded, rules(), settings))
+        if other is not None:
+            typer.echo(f"Candidate {other.manifest.agent} {other.manifest.version}; see `minesim bridge rollout`.")
+        plan = plan_for(site, Design(design), seed)
+        asyncio.run(run_bridge(site, loaded, rules(), settings, candidate=other, plan=plan))
 
     @app.command()
     def top(state: StateOption = None) -> None:
@@ -207,6 +222,29 @@ def bridge_app(rules: Callable[[], RuleFactory]) -> typer.Typer:
 
         if not asyncio.run(run_it()):
             raise typer.Exit(INCOMPLETE)
+
+    @app.command()
+    def rollout(
+        word: Annotated[str, typer.Argument(help="show, back (all to the incumbent), or anew")] = "show",
+        reason: ReasonOption = "",
+        state: StateOption = None,
+    ) -> None:
+        """Show the rollout of a candidate with its evidence, turn it back, or start it anew."""
+        from rich.console import Console
+
+        from minesim.bridge.rollout_view import show
+        from minesim.bridge.trial import GO_ANEW, GO_BACK
+
+        words = {"back": GO_BACK, "anew": GO_ANEW}
+        if word not in {"show", *words}:
+            raise ParamsError(explain(f"no such word: {word!r}", allowed="show, back, anew"))
+        if word == "show":
+            with _reader(state) as reader:
+                show(reader, Console())
+            return
+        with _desk(state) as desk:
+            desk.note(words[word], at_s=time.time(), actor=_person(), reason=reason)
+        typer.echo("The bridge takes it up in its next cycle; look with `minesim bridge rollout`.")
 
     @app.command("rules")
     def rules_for_prometheus() -> None:

@@ -28,9 +28,11 @@ from minesim.bridge.readings import SiteNow
 from minesim.bridge.secret import read_secret
 from minesim.bridge.snapshot import PolicyView
 from minesim.bridge.tell import Teller
+from minesim.bridge.trial import Trial
 from minesim.bridge.vnish import VnishMiner
 from minesim.bridge.vnish_auth import Credentials
 from minesim.bridge.watchdog import STOPPING, tell_systemd
+from minesim.bridge.waves import Design, RolloutPlan
 from minesim.control.bundle import Bundle, RuleFactory, require_fleet
 from minesim.control.envelope import Limits
 from minesim.control.fleet import fleet_curves
@@ -107,17 +109,64 @@ def credentials_of(miner: InventoryMiner) -> Credentials | None:
     return Credentials(password=read_secret(refs.password).reveal())
 
 
-def make_decider(inventory: Inventory, bundle: Bundle, rules: RuleFactory) -> Decider:
-    """The decider of a site under a bundle's policy, and under the stricter of the site's and the bundle's limits.
+def make_decider(inventory: Inventory, bundle: Bundle, rules: RuleFactory, candidate: Bundle | None = None) -> Decider:
+    """The decider of a site under a bundle's policy, and under the strictest of the site's and the bundles' limits.
+
+    Args:
+        inventory: the site.
+        bundle: of the policy in force.
+        rules: makes rules by name.
+        candidate: of a second policy that is rolled out beside it.
 
     Raises:
-        BundleError: the bundle is of another fleet, or its policy cannot be loaded.
+        BundleError: a bundle is of another fleet, or its policy cannot be loaded.
+        ParamsError: the two bundles cannot run side by side.
     """
+    curves = fleet_curves(inventory.cohorts)
     require_fleet(bundle, inventory.cohorts)
-    policy = bundle.policy(fleet_curves(inventory.cohorts), rules)
+    policy = bundle.policy(curves, rules)
     settings = inventory.settings(bundle.manifest.dt_ctrl_s)
     settings = replace(settings, limits=tighter(settings.limits, bundle.manifest.limits))
-    return Decider(inventory.members(), inventory.cohorts, policy, inventory.feed_book(), settings)
+    other = None
+    if candidate is not None:
+        _require_side_by_side(bundle, candidate)
+        require_fleet(candidate, inventory.cohorts)
+        other = candidate.policy(curves, rules)
+        settings = replace(settings, limits=tighter(settings.limits, candidate.manifest.limits))
+    return Decider(inventory.members(), inventory.cohorts, policy, inventory.feed_book(), settings, candidate=other)
+
+
+def plan_for(inventory: Inventory, design: Design, seed: int) -> RolloutPlan:
+    """The plan of a rollout at a site; peaks are watched where its tariff has a demand charge."""
+    plan = RolloutPlan(seed, design)
+    return plan if inventory.tariff.demand is not None else replace(plan, peak_margin=None)
+
+
+def view_of(bundle: Bundle) -> PolicyView:
+    """Name, version and expiry of a bundle's policy."""
+    manifest = bundle.manifest
+    return PolicyView(manifest.agent, manifest.version, float(manifest.expires_at_s))
+
+
+def _require_side_by_side(bundle: Bundle, candidate: Bundle) -> None:
+    ours, theirs = bundle.manifest, candidate.manifest
+    if (ours.agent, ours.version) == (theirs.agent, theirs.version):
+        raise ParamsError(
+            explain(
+                f"bundle and candidate are both {ours.agent} {ours.version}",
+                fix="Give the bundle in force with --bundle and the new one with --candidate.",
+            )
+        )
+    for name in ("dt_ctrl_s", "offers_reserve"):
+        mine, its = getattr(ours, name), getattr(theirs, name)
+        if mine != its:
+            raise ParamsError(
+                explain(
+                    f"{name} of the candidate is {its}",
+                    allowed=f"{mine}, as in the bundle in force",
+                    fix="Promote a candidate that was trained for the same control step and products.",
+                )
+            )
 
 
 async def run_bridge(
@@ -126,6 +175,8 @@ async def run_bridge(
     rules: RuleFactory,
     settings: ServiceSettings,
     *,
+    candidate: Bundle | None = None,
+    plan: RolloutPlan | None = None,
     stop: asyncio.Event | None = None,
     clock: Clock | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
@@ -137,10 +188,21 @@ async def run_bridge(
     """
     clock = clock or SystemClock()
     stop = stop or asyncio.Event()
-    decider = make_decider(inventory, bundle, rules)
+    if candidate is not None and settings.mode is not Mode.AUTO:
+        raise ParamsError(
+            explain(
+                f"a candidate is rolled out in mode {settings.mode.value}",
+                allowed=Mode.AUTO.value,
+                fix="Two policies can only be compared where both are carried out. "
+                "Watch the candidate alone in shadow mode first, with --bundle.",
+            )
+        )
+    decider = make_decider(inventory, bundle, rules, candidate)
+    trial = None
+    if candidate is not None:
+        trial = Trial(plan or plan_for(inventory, Design.HOLDBACK, 0), view_of(candidate))
     state = state_folder(settings.state)
     metrics = Metrics()
-    manifest = bundle.manifest
     async with contextlib.AsyncExitStack() as stack:
         journal = stack.enter_context(Journal.open(state / JOURNAL))
         if settings.metrics_port is not None:
@@ -156,6 +218,7 @@ async def run_bridge(
         else:
             writer = Actuator(journal, ports, clock)
 
+        teller = Teller(state / SNAPSHOT, notifier)
         bridge = Bridge(
             LoopSettings(inventory.site, settings.mode, poll_s=settings.poll_s),
             Poller(asked, clock, on_read=metrics.count_read),
@@ -163,10 +226,13 @@ async def run_bridge(
             journal,
             writer,
             clock,
-            PolicyView(manifest.agent, manifest.version, float(manifest.expires_at_s)),
+            view_of(bundle),
             meter=meter_of(inventory, clock),
             metrics=metrics,
-            on_snapshot=Teller(state / SNAPSHOT, notifier),
+            on_snapshot=teller,
+            trial=trial,
+            alerts=lambda: teller.alerts,
+            on_alert=lambda alert: notifier.tell([alert]),
         )
         await bridge.start()
         _stop_on_signals(stop)
