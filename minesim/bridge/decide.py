@@ -20,6 +20,8 @@ from minesim.bridge.feeds import ROW_S, FeedBook
 from minesim.bridge.fleet import Bools, Floats, Member, MinerFacts, MinerFleet, miner_fleet
 from minesim.bridge.guard import Bounded, Sight, SitePower, Why
 from minesim.bridge.memory import LONG_AGO_S, Command, Memory, MeterMemory, MinerMemory
+from minesim.bridge.miner import Write
+from minesim.bridge.owned import is_halt
 from minesim.bridge.plan import Desired
 from minesim.bridge.readings import (
     MinerNow,
@@ -268,6 +270,35 @@ class Decider:
             )
             if rose:
                 self.memory.rises.append((sent_s, change_w, address))
+
+    def note_unremembered(
+        self, writes: Iterable[tuple[str, float, Write]], first_tops: Mapping[str, str | None]
+    ) -> None:
+        """Take in writes that an earlier process sent and was ended before it could remember them.
+
+        How much they added is not known: each counts as a rise, unless it is a halt, and the site waits for as long as
+        if its whole ramp had been used.
+
+        Args:
+            writes: address, when (s since 1970 UTC) and what.
+            first_tops: the switchers' top presets before the bridge's first write, by address.
+        """
+        whole_w = self.settings.limits.ramp_up_per_5min * self.fleet.curves.power_rated_site_w
+        for address, at_s, write in writes:
+            record = self.memory.miners.get(address)
+            if record is None or record.wrote_s == -math.inf:
+                day = self.book.calendar(at_s)["local_day"]
+                record = replace(record or MinerMemory(known_s=at_s, local_day=day), ceiling=first_tops.get(address))
+            halt = is_halt(write)
+            self.memory.miners[address] = replace(
+                record,
+                wrote_s=at_s,
+                raised_s=record.raised_s if halt else at_s,
+                stops_today=record.stops_today + halt,
+            )
+            if not halt and math.isfinite(whole_w):
+                self.memory.rises.append((at_s, whole_w, address))
+        self._fleet = None
 
     # ------------------------------------------------------------------ passes
 

@@ -240,7 +240,10 @@ def bound(
         why = np.where(mask, np.maximum(why, int(reason)), why)
 
     request = _choose(held, current, request)
-    request_w = _pick(held, current_w, command_power_w(request, curves, xp=NUMPY))
+    # A miner is started before it gets its throttle, and until then draws what the throttle that it has lets it.
+    starts = request.run > current.run
+    throttle = _pick(starts, np.maximum(request.throttle, current.throttle), request.throttle)
+    request_w = _pick(held, current_w, command_power_w(replace(request, throttle=throttle), curves, xp=NUMPY))
     shy = sight.neighbour_unknown & (request_w > current_w + curves.terms.rise_min_w)
     request, request_w = _choose(shy, current, request), _pick(shy, current_w, request_w)
 

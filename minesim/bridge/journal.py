@@ -168,6 +168,14 @@ class Reader:
         rows = self._rows("SELECT key, document FROM memory ORDER BY key")
         return {key: document if isinstance(document, bytes) else json.loads(document) for key, document in rows}
 
+    def last_intent(self) -> int:
+        """Number of the last intent; 0 where there is none."""
+        return int(self._rows("SELECT coalesce(max(id), 0) FROM intents")[0][0])
+
+    def intents_after(self, number: int) -> tuple[Intent, ...]:
+        """Intents of higher numbers, the oldest first."""
+        return tuple(intent_of(row) for row in self._rows(f"{_SELECT_INTENT} WHERE id > ? ORDER BY id", (number,)))
+
     def last_cycle(self) -> int:
         """Number of the last cycle that was remembered or wrote; 0 where there is none."""
         query = "SELECT coalesce(max(cycle), 0) FROM (SELECT cycle FROM memory UNION ALL SELECT cycle FROM intents)"

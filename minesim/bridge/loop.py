@@ -36,11 +36,13 @@ from minesim.bridge.readings import MinerNow, SiteNow
 from minesim.bridge.rollout import Condition, Effect, conditions_of
 from minesim.bridge.snapshot import ActionView, FeedView, MinerView, PolicyView, Snapshot
 from minesim.bridge.trial import GO_ANEW, GO_BACK, Move, Seen, Trial
+from minesim.bridge.vnish_writes import TOP_PRESET
 
 LOG = logging.getLogger(__name__)
 MEMORY_KEY: Final = "decider"
 IDENTITIES_KEY: Final = "identities"
 DECISION_KEY: Final = "decision"
+LAST_INTENT_KEY: Final = "last_intent"
 ROLLOUT_KEY: Final = "rollout"
 MESSAGES_KEPT: Final = 50
 AGE_SHOWN_S: Final = 32 * 86400.0
@@ -150,6 +152,7 @@ class Bridge:
         documents = self._journal.recall()
         if MEMORY_KEY in documents:
             self._decider.recall(documents[MEMORY_KEY])
+        self._note_unremembered(documents)
         self._identities = dict(documents.get(IDENTITIES_KEY, {}))
         self._decision = documents.get(DECISION_KEY)
         now_s = self._clock.now_s()
@@ -162,6 +165,14 @@ class Bridge:
             left = await self._writer.recover()
             if left:
                 self._say(f"{len(left)} writes of an earlier run are not settled yet; their miners are left alone.")
+
+    def _note_unremembered(self, documents: Mapping[str, Any]) -> None:
+        """Tell the decider of writes of a cycle that did not come to its end."""
+        if MEMORY_KEY in documents and LAST_INTENT_KEY not in documents:
+            return
+        lost = self._journal.intents_after(documents.get(LAST_INTENT_KEY, 0))
+        first = {intent.miner: self._journal.first_values(intent.miner).get(TOP_PRESET) for intent in lost}
+        self._decider.note_unremembered([(one.miner, one.at_s, one.write) for one in lost if not one.refused], first)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run cycles until ``stop`` is set.
@@ -216,6 +227,7 @@ class Bridge:
                 MEMORY_KEY: self._decider.to_json(),
                 IDENTITIES_KEY: self._identities,
                 DECISION_KEY: self._decision,
+                LAST_INTENT_KEY: self._journal.last_intent(),
             }
             if self._kept_rollout is not None:
                 documents[ROLLOUT_KEY] = self._kept_rollout
@@ -268,8 +280,15 @@ class Bridge:
             self._identities[name] = _who(self._strangers.pop(name))
             self._journal.forget(name, at_s=now_s, reason="another machine was accepted at this address")
             self._poller.forget_facts(name)
-        self._decider.release(released & lap.latest.keys())
+        latest = {name: lap.latest[name].configuration.switcher.top_preset for name in released & lap.latest.keys()}
+        self._decider.release(name for name, top in latest.items() if not self._is_own_ceiling(name, top))
         self._words += [(one.at_s, one.action, one.reason) for one in entries if one.action in (GO_BACK, GO_ANEW)]
+
+    def _is_own_ceiling(self, name: str, top_preset: str | None) -> bool:
+        """Whether a miner's top preset is what the bridge last moved it to, and so is nobody's wish."""
+        writes = (intent.write for intent in self._journal.intents(name) if not intent.refused)
+        last = next((write for write in writes if isinstance(write, SetPreset)), None)
+        return last is not None and last.top_preset is not None and last.top_preset == top_preset
 
     def _preflight(self, lap: Lap) -> None:
         """Before it may act, look whether each miner has a net of its own and can do without the bridge."""

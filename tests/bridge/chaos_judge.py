@@ -137,10 +137,10 @@ class Judge:
         """Note an event for the story."""
         self.story.append(f"{self.now_s / 60.0:8.0f} min  {text}")
 
-    def fail(self, what: str, miner: int | None = None) -> None:
-        """Raise a violation with the story of the miner and of the site."""
-        mark = f"miner {miner}" if miner is not None else ""
-        lines = [line for line in self.story if "miner " not in line or (mark and f"{mark} " in f"{line} ")]
+    def fail(self, what: str, *miners: int) -> None:
+        """Raise a violation with the story of the miners and of the site."""
+        marks = [f"miner {miner} " for miner in miners]
+        lines = [line for line in self.story if "miner " not in line or any(mark in f"{line} " for mark in marks)]
         raise Violation("\n".join([f"after {self.now_s / 60.0:.0f} min: {what}", *lines[-60:]]))
 
     def _worst(self, name: str, value: float, limit: float, *, low: bool = False) -> None:
@@ -264,7 +264,7 @@ class Judge:
                 told = ", ".join(f"miner {r.miner} {r.size_w:.0f} W at {r.at_s / 60.0:.0f} min" for r in risen)
                 self.fail(
                     f"rises of {total_w:.0f} W in {window_s:.0f} s, {share * self.rated_site_w:.0f} W allowed: {told}",
-                    index,
+                    *{rise.miner for rise in risen},
                 )
         counted_w = self.counted_w(after_w, index)
         if np.isfinite(self.cap_w):
