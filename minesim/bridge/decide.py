@@ -264,6 +264,7 @@ class Decider:
             self.memory.miners[address] = replace(
                 record,
                 sent=True,
+                touched=True,
                 wrote_s=at_s if abs(change_w) > least_w else record.wrote_s,
                 raised_s=at_s if rose else record.raised_s,
                 stops_today=record.stops_today + stopped,
@@ -286,12 +287,13 @@ class Decider:
         whole_w = self.settings.limits.ramp_up_per_5min * self.fleet.curves.power_rated_site_w
         for address, at_s, write in writes:
             record = self.memory.miners.get(address)
-            if record is None or record.wrote_s == -math.inf:
+            if record is None or not record.touched:
                 day = self.book.calendar(at_s)["local_day"]
                 record = replace(record or MinerMemory(known_s=at_s, local_day=day), ceiling=first_tops.get(address))
             halt = is_halt(write)
             self.memory.miners[address] = replace(
                 record,
+                touched=True,
                 wrote_s=at_s,
                 raised_s=record.raised_s if halt else at_s,
                 stops_today=record.stops_today + halt,
@@ -680,7 +682,8 @@ class Decider:
             new = self._command(bounded.command, bounded.command_w, i)
             # A decision puts a miner on one of its own presets; the guard alone leaves it on what it runs.
             doing.append(before if held or not (moved or decided) else new)
-            if decided or (not held and moved and _moved(bounded.command, asked, i)):
+            stands = record.target is not None and new.same(record.target)
+            if decided or (not held and moved and not stands):
                 self.memory.miners[member.address] = replace(
                     record,
                     target=doing[i],
@@ -813,5 +816,5 @@ def _since_s(at_s: Sequence[float], now_s: float) -> Floats:
 def _ceiling(record: MinerMemory | None, facts: MinerFacts | None) -> str | None:
     """The highest preset that the operator allows: the switcher's top preset before the bridge's first write."""
     before = None if record is None else record.ceiling
-    written = record is not None and record.wrote_s > -math.inf
+    written = record is not None and (record.touched or record.wrote_s > -math.inf)
     return before if facts is None or written else facts.configuration.switcher.top_preset

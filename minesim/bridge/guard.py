@@ -241,9 +241,10 @@ def bound(
 
     request = _choose(held, current, request)
     # A miner is started before it gets its throttle, and until then draws what the throttle that it has lets it.
-    starts = request.run > current.run
+    starts, wanted = request.run > current.run, request
     throttle = _pick(starts, np.maximum(request.throttle, current.throttle), request.throttle)
-    request_w = _pick(held, current_w, command_power_w(replace(request, throttle=throttle), curves, xp=NUMPY))
+    request = replace(request, throttle=throttle)
+    request_w = _pick(held, current_w, command_power_w(request, curves, xp=NUMPY))
     shy = sight.neighbour_unknown & (request_w > current_w + curves.terms.rise_min_w)
     request, request_w = _choose(shy, current, request), _pick(shy, current_w, request_w)
 
@@ -267,6 +268,8 @@ def bound(
         dt_s,
         xp=NUMPY,
     )
+    started = starts & (command.run > 0.0) & (command.preset == wanted.preset)
+    command = replace(command, throttle=_pick(started, wanted.throttle, command.throttle))
     enveloped = np.array([int(_OF_ENVELOPE[Reason(int(value))]) for value in reason], np.int64)
     stale = (enveloped == int(Why.STALE)) & held
     why = np.maximum(why, np.where(stale & (why > 0), 0, enveloped))

@@ -46,6 +46,7 @@ class MinerMemory:
         stops_today, local_day: stops in the local day of that number.
         cooling: whether it was stopped for heat and has not cooled since.
         hot_s, hot_preset_w: when it last got too hot, and the power of the preset that it then ran, W.
+        touched: whether anything was ever sent to it; from then on its top preset is the bridge's.
         ceiling: the highest preset that the operator allows, None for no such limit.
     """
 
@@ -69,6 +70,7 @@ class MinerMemory:
     cooling: bool = False
     hot_s: float = -math.inf
     hot_preset_w: float = math.inf
+    touched: bool = False
     ceiling: str | None = None
 
 

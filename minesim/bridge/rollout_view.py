@@ -86,9 +86,8 @@ def _evidence(rollout: Rollout) -> Table | str:
     from rich.table import Table
 
     if rollout.phase < 0:
-        return (
-            f"Baseline: {sum(period.valid for period in rollout.periods)} of {rollout.plan.baseline_periods} periods."
-        )
+        valid = sum(period.valid for period in rollout.periods)
+        return f"Baseline: {valid} of {rollout.plan.baseline_periods} valid periods."
     found = evidence(rollout)
     table = Table("question", "difference", "interval", "periods", "decides when", title="share of rated revenue")
     for question, interval, rule in (
