@@ -26,6 +26,7 @@ METHODS: Final = {
 }
 """Kinds of methods that compete, with their names for people."""
 COLOURS: Final = {"stock": "#9aa5b1", "rule": "#0072b2", "mpc": "#009e73", "learned": "#d55e00"}
+PALE: Final = 0.45
 LEVELS: Final = ("easy", "medium", "hard")
 DELAYS: Final = {"day_ahead": "price known a day ahead", "after_interval": "price known after the hour"}
 BASELINE: Final = "always_stock"
@@ -39,7 +40,8 @@ class Cell:
         scenario, scale: where.
         winner: method with the highest mean profit on the test weeks, each represented by its best validated agent.
         agent: that agent.
-        gain: of the winner over the best validated rule (over always-stock where a rule wins), USD a week, paired.
+        rival: the method with the next highest.
+        gain: of the winner over that rival, USD a week, paired.
         gain_pct: the same in per cent of what always-stock earns, or NaN where that is not positive.
     """
 
@@ -47,6 +49,7 @@ class Cell:
     scale: float
     winner: str
     agent: str
+    rival: str
     gain: Interval
     gain_pct: float
 
@@ -76,13 +79,12 @@ def cell(card: xr.Dataset, scenario: str, scale: float) -> Cell:
     """Who wins at one place, and by how much."""
     agents = representatives(card, scenario, scale)
     profit = {method: at_scale(card, agent, scenario, scale) for method, agent in agents.items()}
-    # A later method has to earn more than an earlier, simpler one to win.
-    winner = max(profit, key=lambda method: (float(profit[method].mean()), -list(METHODS).index(method)))
-    rival = "stock" if winner in ("stock", "rule") else "rule"
+    # A later method has to earn more than an earlier, simpler one to stand before it.
+    winner, rival, *_ = sorted(profit, key=lambda method: (-float(profit[method].mean()), list(METHODS).index(method)))
     gain = paired_interval(profit[winner], profit[rival])
     stock = float(profit["stock"].mean())
     percent = 100.0 * gain.estimate / stock if stock > 0.0 else float("nan")
-    return Cell(scenario, scale, winner, agents[winner], gain, percent)
+    return Cell(scenario, scale, winner, agents[winner], rival, gain, percent)
 
 
 def phase_map(card: xr.Dataset) -> list[Cell]:
@@ -129,7 +131,9 @@ def draw(cells: Sequence[Cell]) -> Figure:
 
     shown = {item.winner for item in cells}
     handles = [Patch(color=COLOURS[key], label=name) for key, name in METHODS.items() if key in shown]
+    handles.append(Patch(color="#4d4d4d", alpha=PALE, label="pale: the interval holds zero"))
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    figure.supxlabel("The best method and what it earns over the runner-up, USD a week", fontsize=9.5)
     return figure
 
 
@@ -152,13 +156,11 @@ def _by_row(labels: Mapping[str, str], cells: Sequence[Cell]) -> dict[str, list[
 def _panel(axes: Axes, title: str, rows: Mapping[str, Sequence[Cell]]) -> None:
     for y, items in enumerate(rows.values()):
         for x, item in enumerate(items):
-            axes.barh(
-                y, 0.94, left=x - 0.47, height=0.88, color=COLOURS[item.winner], alpha=1.0 if item.clear else 0.45
-            )
+            alpha = 1.0 if item.clear else PALE
+            axes.barh(y, 0.94, left=x - 0.47, height=0.88, color=COLOURS[item.winner], alpha=alpha)
             percent = f" ({item.gain_pct:+.0f} %)" if np.isfinite(item.gain_pct) and abs(item.gain_pct) < 1000 else ""
-            sign = "\N{MINUS SIGN}" if item.gain.estimate < -0.5 else "+"
-            told = "no gain" if abs(item.gain.estimate) < 0.5 else f"{sign}{abs(item.gain.estimate):,.0f}{percent}"
-            axes.text(x, y, told, ha="center", va="center", fontsize=8, color=INK)
+            told = "no gain" if item.gain.estimate < 0.5 else f"+{item.gain.estimate:,.0f}{percent}"
+            axes.text(x, y, told, ha="center", va="center", fontsize=8, color="white" if item.clear else INK)
     scales = [item.scale for item in next(iter(rows.values()))]
     axes.set_xticks(range(len(scales)), [f"{scale:g}" for scale in scales])
     axes.set_yticks(range(len(rows)), list(rows))
