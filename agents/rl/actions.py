@@ -20,6 +20,7 @@ from minesim.control.channels import symexp
 from minesim.control.observe import schema
 from minesim.envs.core import World
 
+PRICE = "price_last_usd_per_mwh"
 RuleNumbers = Mapping[str, float]
 
 
@@ -64,6 +65,35 @@ class RuleResidual:
     def action(self, observation: Array, raw: Array) -> Array:
         """Rule plus scaled numbers, within [-1, 1]."""
         return namespace_of(raw).clip(self.rule.act(observation) + self.scale * raw, -1.0, 1.0)
+
+    def reset(self, done: Array | None = None) -> None:
+        """Forget the rule's memory."""
+        self.rule.reset(done)
+
+
+class RulePrice:
+    """The number is an adder to the present energy price that a rule reads; zero is the rule itself.
+
+    A rule decides well at the price it is told; what it cannot know is what a stop now is worth later. One number for
+    the site says that, and the rule keeps what it does for peaks, reserves and waiting.
+    """
+
+    size = 1
+
+    def __init__(self, rule: Rule, price_max_usd_per_mwh: float) -> None:
+        self.rule = rule
+        self.log_max = math.log1p(price_max_usd_per_mwh)
+        schema_ = rule.knowledge.schema
+        self._at, self._channel = schema_.slices[PRICE], schema_.by_name[PRICE]
+
+    def action(self, observation: Array, raw: Array) -> Array:
+        """What the rule does where the energy price is higher by the adder."""
+        xp, read, at = namespace_of(observation), self.rule.knowledge.schema.read, self._at
+        price = self._channel.encode(read(observation, PRICE) + symexp(raw * self.log_max, xp=xp), xp=xp)
+        told = xp.concat(
+            [observation[..., : at.start], price + 0.0 * observation[..., at], observation[..., at.stop :]], -1
+        )
+        return self.rule.act(told)
 
     def reset(self, done: Array | None = None) -> None:
         """Forget the rule's memory."""
@@ -139,6 +169,8 @@ def build_actions(settings: ActionSettings, world: World, numbers: RuleNumbers |
     """
     if settings.kind == "residual":
         return RuleResidual(build_rule(settings.rule, world, numbers), world.action_size, settings.scale)
+    if settings.kind == "rule_price":
+        return RulePrice(build_rule(settings.rule, world, numbers), settings.price_max_usd_per_mwh)
     if settings.kind == "shadow_price":
         return ShadowPrice(knowledge_of(world), settings.price_max_usd_per_mwh, per_cohort=settings.per_cohort)
     return Direct(world.action_size)

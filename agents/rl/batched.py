@@ -121,7 +121,7 @@ class BatchedLearner:
 
     def _make_env(self, world: World) -> SiteTorchEnv:
         batch = make_batch(self.settings, world)
-        return SiteTorchEnv(batch, **sites_options(self.settings.agent, world, self.numbers))
+        return SiteTorchEnv(batch, **sites_options(self.settings, world, self.numbers))
 
     def snapshot(self) -> dict[str, Any]:
         """Weights, optimiser and sites."""

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from agents.rl.actions import RuleNumbers, build_actions
-from agents.rl.settings import AgentSettings, TrainSettings
-from agents.rl.sites import Batch, TrainingSites, seeds_of
+from agents.rl.actions import RuleNumbers, build_actions, build_rule
+from agents.rl.settings import TrainSettings
+from agents.rl.sites import Batch, TrainingSites, Yardstick, seeds_of
 from minesim.arrays import Array
 from minesim.envs.batch import HashrateTuningVectorEnv
 from minesim.envs.core import World
@@ -112,11 +112,16 @@ def make_batch(settings: TrainSettings, world: World) -> Batch:
     return TorchBatch(envs, device, world=world, compiled=trainer.compiled, seed=first, stagger=True)
 
 
-def sites_options(agent: AgentSettings, world: World, numbers: RuleNumbers) -> dict[str, Any]:
+def sites_options(settings: TrainSettings, world: World, numbers: RuleNumbers) -> dict[str, Any]:
     """What the sites are told beside the batch: actions, control steps per decision, and how they are paid."""
+    agent = settings.agent
+    yardstick = None
+    if agent.yardstick:
+        yardstick = Yardstick(make_batch(settings, world), build_rule(agent.yardstick, world))
     return {
         "actions": build_actions(agent.actions, world, numbers),
         "repeat": agent.repeat(world.config.dt_ctrl_s),
         "reward_scale": agent.scale(),
         "reward_clip": agent.reward_clip,
+        "yardstick": yardstick,
     }

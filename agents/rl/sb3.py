@@ -87,7 +87,7 @@ class Sb3Learner:
 
     def _make_env(self, world: World) -> SiteVecEnv:
         batch = make_batch(self.settings, world)
-        return SiteVecEnv(batch, **sites_options(self.settings.agent, world, self.numbers))
+        return SiteVecEnv(batch, **sites_options(self.settings, world, self.numbers))
 
     def snapshot(self) -> dict[str, Any]:
         """Weights, optimiser, sites and place."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from minesim.errors import ParamsError, explain, nearest
 
-ACTION_KINDS = ("direct", "residual", "shadow_price")
+ACTION_KINDS = ("direct", "residual", "rule_price", "shadow_price")
+ON_A_RULE = ("residual", "rule_price")
+"""Kinds of actions whose zeros are a rule with its tuned parameters."""
 CONSTRAINT_KINDS = ("none", "penalty", "lagrangian")
 ACTIVATIONS = ("tanh", "relu", "elu")
 TRAINERS = ("sb3", "batched")
@@ -18,9 +20,10 @@ class ActionSettings:
     """What the numbers of the network mean.
 
     Attributes:
-        kind: ``direct`` sets each cohort's action; ``residual`` is added to a rule's action; ``shadow_price`` is an
-            adder to the energy price that the myopic rule then acts on.
-        rule: rule of a residual, with its tuned parameters.
+        kind: ``direct`` sets each cohort's action; ``residual`` is added to a rule's action; ``rule_price`` is an adder
+            to the present energy price that a rule reads; ``shadow_price`` is an adder to the energy price that the
+            myopic rule then acts on.
+        rule: rule of a residual or a rule's price, with its tuned parameters.
         scale: of a residual, in units of the action; 2 reaches every action from every rule action.
         price_max_usd_per_mwh: largest adder of either sign (assumed).
         per_cohort: one adder per cohort instead of one for the site.
@@ -97,6 +100,8 @@ class AgentSettings:
         normalise_observations: running mean and deviation, kept inside the policy.
         reward_scale: factor on the reward; when None 1 - gamma, which makes values of the order of a reward.
         reward_clip: largest size of a scaled reward; 0 for no limit.
+        yardstick: rule, with its tuned parameters, that runs a second batch on the same draws; what it earns is
+            subtracted from the reward (:class:`agents.rl.sites.Yardstick`). Empty for none.
         frozen_iterations: first iterations that train the value network only.
         actions, warm_start, constraint, curriculum: see their types; without stages the run's difficulty is taken.
     """
@@ -123,6 +128,7 @@ class AgentSettings:
     normalise_observations: bool = True
     reward_scale: float | None = None
     reward_clip: float = 0.0
+    yardstick: str = ""
     frozen_iterations: int = 0
     actions: ActionSettings = field(default_factory=ActionSettings)
     warm_start: WarmStart = field(default_factory=WarmStart)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.baselines import Rule
 from agents.rl.actions import ActionMap, Direct
 from minesim.arrays import Array
 from minesim.envs.batch import HashrateTuningVectorEnv
@@ -67,6 +68,74 @@ def control_step(env: Batch, action: Array) -> Moment:
     return Moment(observation, reward, info["cost"], info["profit_usd"], ended, final)
 
 
+def begin_batch(env: Batch, seeds: list[int] | None) -> Array:
+    """Begin all episodes of a batch of either kind, from these seeds where given; observations (B, n_obs)."""
+    if isinstance(env, TorchBatch):
+        if seeds is not None:
+            env.core.seed(seeds)
+        return env.reset()
+    return env.reset(seed=seeds)[0]
+
+
+def batch_snapshot(env: Batch) -> dict[str, Any]:
+    """Everything that :func:`restore_batch` needs for an equal batch to go on from here."""
+    return {"core": env.core.snapshot(), "early": env._early}
+
+
+def restore_batch(env: Batch, snapshot: dict[str, Any]) -> None:
+    """Go on from a snapshot of an equal batch."""
+    env.core.restore(snapshot["core"])
+    env._early = snapshot["early"]
+    if isinstance(env, HashrateTuningVectorEnv):
+        env._seeded = True
+
+
+class Yardstick:
+    """The same sites on the same draws, run by a rule; what they earn is subtracted from a learner's reward.
+
+    Most of a reward is the price of the coin and of energy, whatever is decided. What the rule earns at the same moment
+    knows it, and does not depend on the learner's actions: the mean gradient stays as it is, its scatter falls.
+
+    Args:
+        env: a batch made like the learner's.
+        rule: who runs it.
+    """
+
+    def __init__(self, env: Batch, rule: Rule) -> None:
+        self.env, self.rule = env, rule
+        self._observation: Array = np.zeros(0, np.float32)
+
+    def begin(self, seeds: list[int] | None, learners: Array) -> None:
+        """Begin all episodes like the learner, whose first observations are given.
+
+        Raises:
+            ParamsError: the learner's sites begin elsewhere.
+        """
+        self._observation = begin_batch(self.env, seeds)
+        self.rule.reset()
+        if not bool((self._observation == learners).all()):
+            raise ParamsError(
+                explain("the yardstick begins on other draws", fix="Seed both batches alike before they begin.")
+            )
+
+    def step(self) -> Array:
+        """Advance by one control step; reward of the rule, (B,)."""
+        moment = control_step(self.env, self.rule.act(self._observation))
+        self._observation = moment.observation
+        if moment.ended.any():
+            self.rule.reset(self.env.core.flags(moment.ended))
+        return moment.reward
+
+    def snapshot(self) -> dict[str, Any]:
+        """Batch, rule and place."""
+        return {"batch": batch_snapshot(self.env), "rule": self.rule, "observation": self._observation}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a snapshot."""
+        restore_batch(self.env, snapshot["batch"])
+        self.rule, self._observation = snapshot["rule"], snapshot["observation"]
+
+
 class TrainingSites:
     """A batch, what the learner's numbers mean, and what it is paid.
 
@@ -80,6 +149,7 @@ class TrainingSites:
         repeat: control steps per decision.
         reward_scale: factor on the reward, and on the weighted cost.
         reward_clip: largest size of a scaled reward; 0 for none.
+        yardstick: whose reward is subtracted; None for none.
 
     Attributes:
         cost_weight: reward per unit of constraint cost that is subtracted (set by the trainer).
@@ -96,6 +166,7 @@ class TrainingSites:
         repeat: int = 1,
         reward_scale: float = 1.0,
         reward_clip: float = 0.0,
+        yardstick: Yardstick | None = None,
     ) -> None:
         if repeat < 1:
             raise ParamsError(explain(f"repeat is {repeat}", allowed="1 or more control steps"))
@@ -105,6 +176,7 @@ class TrainingSites:
         self.repeat = repeat
         self.reward_scale = reward_scale
         self.reward_clip = reward_clip
+        self.yardstick = yardstick
         self.cost_weight = 0.0
         self._observation: Array = np.zeros(0, np.float32)
         self._clear_totals()
@@ -118,12 +190,9 @@ class TrainingSites:
 
     def begin(self, seeds: list[int] | None) -> Array:
         """Begin all episodes, from these seeds where given; observations (B, n_obs)."""
-        if isinstance(self.env, TorchBatch):
-            if seeds is not None:
-                self.env.core.seed(seeds)
-            self._observation = self.env.reset()
-        else:
-            self._observation, _ = self.env.reset(seed=seeds)
+        self._observation = begin_batch(self.env, seeds)
+        if self.yardstick is not None:
+            self.yardstick.begin(seeds, self._observation)
         self.actions.reset()
         return self._observation
 
@@ -137,6 +206,8 @@ class TrainingSites:
             moment = control_step(self.env, self.actions.action(observation, raw))
             self._count(moment)
             gain = moment.reward
+            if self.yardstick is not None:
+                gain = gain - self.yardstick.step()
             if self.cost_weight > 0.0:
                 gain = gain - self.cost_weight * moment.cost
             reward = reward + (gain * core.flags(~ended) if final is not None else gain)
@@ -180,8 +251,8 @@ class TrainingSites:
     def snapshot(self) -> dict[str, Any]:
         """Everything that :meth:`restore` needs to go on from here, bit for bit."""
         return {
-            "core": self.env.core.snapshot(),
-            "early": self.env._early,
+            "batch": batch_snapshot(self.env),
+            "yardstick": None if self.yardstick is None else self.yardstick.snapshot(),
             "actions": self.actions,
             "observation": self._observation,
             "cost_weight": self.cost_weight,
@@ -189,10 +260,9 @@ class TrainingSites:
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go on from a snapshot of equal sites."""
-        self.env.core.restore(snapshot["core"])
-        self.env._early = snapshot["early"]
-        if isinstance(self.env, HashrateTuningVectorEnv):
-            self.env._seeded = True
+        restore_batch(self.env, snapshot["batch"])
+        if self.yardstick is not None:
+            self.yardstick.restore(snapshot["yardstick"])
         self.actions = snapshot["actions"]
         self._observation = snapshot["observation"]
         self.cost_weight = snapshot["cost_weight"]

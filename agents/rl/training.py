@@ -28,7 +28,7 @@ from agents.rl.evaluation import Judge
 from agents.rl.learner import Learner, check_device, make_learner
 from agents.rl.network import is_actor
 from agents.rl.policy import BEST, LAST, TrainedPolicy, describe_policy
-from agents.rl.settings import TrainSettings
+from agents.rl.settings import ON_A_RULE, TrainSettings
 from agents.rl.tracking import Trackers, open_tracking
 from agents.rl.warm_start import MapAsPolicy, gather, imitate
 from minesim.bench.files import content_hash
@@ -245,7 +245,7 @@ class Training:
         agent = self.agent
         self.stage = saved["stage"] if saved else 0
         self.world = training_world(self.settings, self.stages[self.stage].difficulty)
-        self.numbers = rule_numbers(agent.actions.rule, self.world) if agent.actions.kind == "residual" else {}
+        self.numbers = rule_numbers(agent.actions.rule, self.world) if agent.actions.kind in ON_A_RULE else {}
         self.learner: Learner = make_learner(self.settings, self.world, self.numbers)
         if saved is None:
             self._begin()

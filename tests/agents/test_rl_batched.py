@@ -35,6 +35,7 @@ KINDS = {
     "direct": ActionSettings(kind="direct"),
     "residual": ActionSettings(kind="residual", rule="hysteresis_throttle", scale=0.5),
     "residual with peaks": ActionSettings(kind="residual", rule="peak_avoiding"),
+    "price of a rule": ActionSettings(kind="rule_price", rule="patient"),
     "shadow price": ActionSettings(kind="shadow_price"),
     "shadow price each": ActionSettings(kind="shadow_price", per_cohort=True),
 }

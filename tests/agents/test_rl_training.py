@@ -43,6 +43,11 @@ RECIPES = {
         "frozen_iterations": 2,
         "constraint": Constraint(kind="lagrangian", weight=1.0),
     },
+    "price of a rule": {
+        "actions": ActionSettings(kind="rule_price", rule="patient"),
+        "control_period_min": 15.0,
+        "yardstick": "patient",
+    },
     "shadow price": {"actions": ActionSettings(kind="shadow_price"), "control_period_min": 15.0},
     "warm start": {"warm_start": WarmStart(rule="threshold", days=0.1, envs=2, epochs=2), "reward_clip": 1.0},
 }
@@ -297,22 +302,27 @@ def test_the_folder_follows_from_what_matters() -> None:
 # ------------------------------------------------------------------ judging
 
 
-def test_zeros_of_a_price_adder_are_the_myopic_rule_on_the_same_draws() -> None:
+@pytest.mark.parametrize(
+    ("kind", "rule"), [("shadow_price", "myopic_best_preset"), ("rule_price", "patient"), ("residual", "patient")]
+)
+def test_zeros_are_the_rule_on_the_same_draws(kind: str, rule: str) -> None:
     from agents.rl.actions import build_actions, build_rule
     from agents.rl.warm_start import MapAsPolicy
 
     world = build_world(EnvConfig(split=None, episode_days=0.25))
     starts = week_starts("2022-06-10", 3)
-    mine = rollout(MapAsPolicy(build_actions(ActionSettings(kind="shadow_price"), world)), world, starts)
-    rule = rollout(build_rule("myopic_best_preset", world), world, starts)
-    np.testing.assert_array_equal(mine["profit_usd"], rule["profit_usd"])
+    mine = rollout(MapAsPolicy(build_actions(ActionSettings(kind=kind, rule=rule), world)), world, starts)
+    alone = rollout(build_rule(rule, world), world, starts)
+    np.testing.assert_array_equal(mine["profit_usd"], alone["profit_usd"])
 
 
-def test_a_price_adder_stops_what_does_not_earn_it() -> None:
+@pytest.mark.parametrize("kind", ["shadow_price", "rule_price"])
+def test_a_price_adder_stops_what_does_not_earn_it(kind: str) -> None:
     from agents.rl.actions import build_actions, knowledge_of
 
     world = build_world(EnvConfig(split=None, episode_days=0.25))
-    actions = build_actions(ActionSettings(kind="shadow_price", price_max_usd_per_mwh=5000.0), world)
+    settings = ActionSettings(kind=kind, rule="myopic_best_preset", price_max_usd_per_mwh=5000.0)
+    actions = build_actions(settings, world)
     schema = knowledge_of(world).schema
     observation = np.zeros((1, schema.size), np.float32)
     for name, value in {"hash_revenue_usd_per_ths_day": 0.07, "price_last_usd_per_mwh": 20.0, "level": 1.0}.items():

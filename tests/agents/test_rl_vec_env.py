@@ -9,11 +9,13 @@ pytest.importorskip("stable_baselines3")
 
 from stable_baselines3 import PPO
 
-from agents.rl.actions import build_actions
+from agents.rl.actions import build_actions, build_rule
 from agents.rl.settings import ActionSettings
+from agents.rl.sites import Batch, TrainingSites, Yardstick
 from agents.rl.vec_env import SiteVecEnv
 from minesim.envs.batch import HashrateTuningVectorEnv
 from minesim.envs.core import EnvConfig, World, build_world
+from minesim.envs.torch_batch import TorchBatch
 from minesim.errors import ParamsError
 
 
@@ -152,3 +154,27 @@ def test_means_count_control_steps(tiny: World) -> None:
 def test_refuses_a_repeat_below_one(tiny: World) -> None:
     with pytest.raises(ParamsError, match="repeat is 0"):
         make(tiny, repeat=0)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "tensors"])
+def test_who_does_as_the_yardstick_earns_nothing_over_it(kind: str) -> None:
+    world = build_world(EnvConfig(scenario="generated", split=None, episode_days=0.05, difficulty="hard"))
+
+    def batch() -> Batch:
+        if kind == "numpy":
+            return HashrateTuningVectorEnv(3, world=world, stagger=True)
+        return TorchBatch(3, world=world, seed=5, stagger=True)
+
+    actions = build_actions(ActionSettings(kind="residual", rule="hysteresis_throttle"), world)
+    yardstick = Yardstick(batch(), build_rule("hysteresis_throttle", world))
+    sites = TrainingSites(batch(), actions, repeat=3, yardstick=yardstick)
+    sites.begin([5, 6, 7])
+    like = [[0.0] * world.action_size] * 3
+    ended = np.zeros(3, bool)
+    for _ in range(12):
+        decision = sites.decide(sites.env.core.flags(np.array(like, np.float32)))
+        ended |= decision.ended
+        assert not np.asarray(decision.reward).any()
+    assert ended.all(), "also across the ends of episodes"
+    other = sites.decide(sites.env.core.flags(np.full((3, world.action_size), -1.0, np.float32)))
+    assert np.asarray(other.reward).all()
