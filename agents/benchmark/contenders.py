@@ -6,7 +6,7 @@ import importlib
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from agents.baselines.table import entry, plain_params
 from agents.baselines.tuning import as_text, pick
 from agents.benchmark.settings import BenchmarkSettings, Learned, Offline
 from agents.benchmark.stage import Stage, Stopped, code_hash
-from agents.rl.settings import TaskSettings, TrainSettings, Validation
+from agents.rl.settings import BEST_RULE, ON_A_RULE, TaskSettings, TrainSettings, Validation
 from minesim.arrays import Array
 from minesim.bench.files import content_hash, source_hash
 from minesim.control.policy import Policy
@@ -92,11 +92,15 @@ class TunedContender:
         """See :class:`Contender`."""
         return self.use(offers_reserve)
 
-    def play(self, stage: Stage) -> Played:
-        """Choose the candidate with the highest mean validation profit at each scale, and test each choice once."""
+    def tried(self, stage: Stage) -> tuple[Sequence[Any], list[dict[str, float]], xr.Dataset]:
+        """Candidates, the same as plain numbers, and what they earned on the validation weeks."""
         candidates = self.candidates(stage)
         plain = [plain_params(params) for params in candidates]
-        tried = stage.try_on_validation(self.name, lambda: self.make(stage, candidates), plain)
+        return candidates, plain, stage.try_on_validation(self.name, lambda: self.make(stage, candidates), plain)
+
+    def play(self, stage: Stage) -> Played:
+        """Choose the candidate with the highest mean validation profit at each scale, and test each choice once."""
+        candidates, plain, tried = self.tried(stage)
         chosen, validation_usd = {}, {}
         for scale in stage.settings.bench.scales:
             chosen[scale], validation_usd[scale] = pick(tried, scale)
@@ -126,6 +130,17 @@ def rule_contender(name: str) -> TunedContender:
         lambda stage, candidates: [build(name, stage.knowledge, params) for params in candidates],
         row.applies,
     )
+
+
+def best_rule(stage: Stage) -> tuple[str, dict[str, float]]:
+    """Name and parameters of the rule that earns most on the validation weeks, of all that apply there."""
+    found = {}
+    for name in applicable(stage.knowledge.offers_reserve):
+        _, plain, tried = rule_contender(name).tried(stage)
+        index, usd = pick(tried, 1.0)
+        found[name] = (usd, plain[index])
+    best = max(found, key=lambda name: found[name][0])
+    return best, found[best][1]
 
 
 def mpc_contender() -> TunedContender:
@@ -274,11 +289,15 @@ class LearnedContender(_Trained):
         from agents.rl.training import Training, validation_world
 
         torch.set_num_threads(self.spec.trainer.threads)
+        agent = self.spec.agent
+        if agent.actions.rule == BEST_RULE and (agent.yardstick or agent.actions.kind in ON_A_RULE):
+            rule, params = best_rule(stage)
+            agent = replace(agent, actions=replace(agent.actions, rule=rule, params=params))
 
         def training(seed: int) -> Training:
             settings = TrainSettings(
                 task=TaskSettings(),
-                agent=self.spec.agent,
+                agent=agent,
                 trainer=self.spec.trainer,
                 seed=seed,
                 **place_of(stage),

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Protocol
+from dataclasses import replace
+from typing import Any, Protocol
 
 from agents.baselines import Knowledge, Rule, build
 from agents.baselines.base import action_for_level
 from agents.baselines.myopic import best_levels
-from agents.baselines.table import TUNED_FOR, make_params, tuned_params, tuned_record
-from agents.rl.settings import ActionSettings
+from agents.baselines.table import TUNED_FOR, applicable, make_params, tuned_record
+from agents.rl.settings import BEST_RULE, ActionSettings
 from minesim.arrays import Array, namespace_of
 from minesim.control.actuate import FleetCurves
 from minesim.control.channels import symexp
@@ -21,6 +22,8 @@ from minesim.control.observe import schema
 from minesim.envs.core import World
 
 PRICE = "price_last_usd_per_mwh"
+TUNED_WITH_RESERVE = "ercot/mixed"
+"""Whose tuned parameters suit a site that sells reserve."""
 RuleNumbers = Mapping[str, float]
 
 
@@ -139,14 +142,25 @@ def knowledge_of(world: World) -> Knowledge:
     return Knowledge(schema(world.cohorts), world.params.curves, world.scenario.tariff.reserve is not None)
 
 
+def packaged(world: World) -> Mapping[str, Any]:
+    """What is packaged of tuned rules for this scenario, or for the market most like it."""
+    record, tariff = tuned_record(), world.scenario.tariff
+    like = TUNED_WITH_RESERVE if tariff.reserve is not None else TUNED_FOR.get(tariff.price_known, "ercot")
+    return dict(record.get(world.scenario.name, record[like]))
+
+
+def settled(actions: ActionSettings, world: World) -> ActionSettings:
+    """The settings with the name of a rule where they ask for the best one: the highest packaged validation profit."""
+    if actions.rule != BEST_RULE:
+        return actions
+    profits = packaged(world)["profit_usd_per_week"]
+    there = [name for name in applicable(world.scenario.tariff.reserve is not None) if name in profits]
+    return replace(actions, rule=max(there, key=lambda name: float(profits[name])))
+
+
 def rule_numbers(name: str, world: World) -> dict[str, float]:
-    """Packaged tuned parameters of a rule for this scenario, or for the market most like it."""
-    record = tuned_record()
-    scenario = world.scenario.name
-    if scenario not in record:
-        scenario = TUNED_FOR.get(world.scenario.tariff.price_known, "ercot")
-    params = tuned_params(scenario)
-    return dict(record[scenario]["params"][name]) if name in params else {}
+    """Packaged tuned parameters of a rule."""
+    return dict(packaged(world)["params"].get(name, {}))
 
 
 def build_rule(name: str, world: World, numbers: RuleNumbers | None = None) -> Rule:
@@ -165,8 +179,9 @@ def build_actions(settings: ActionSettings, world: World, numbers: RuleNumbers |
     Args:
         settings: kind and its parameters.
         world: site and tariff.
-        numbers: parameters of the rule of a residual; tuned ones when None.
+        numbers: parameters of the rule that the actions stand on; tuned ones when None.
     """
+    settings = settled(settings, world)
     if settings.kind == "residual":
         return RuleResidual(build_rule(settings.rule, world, numbers), world.action_size, settings.scale)
     if settings.kind == "rule_price":

@@ -59,7 +59,7 @@ def make_learner(settings: TrainSettings, world: World, numbers: RuleNumbers) ->
     Args:
         settings: checked settings.
         world: of the first stage.
-        numbers: parameters of the rule of a residual.
+        numbers: parameters of the rule that the actions stand on.
 
     Raises:
         MissingExtraError: its package is not installed.
@@ -117,7 +117,7 @@ def sites_options(settings: TrainSettings, world: World, numbers: RuleNumbers) -
     agent = settings.agent
     yardstick = None
     if agent.yardstick:
-        yardstick = Yardstick(make_batch(settings, world), build_rule(agent.yardstick, world))
+        yardstick = Yardstick(make_batch(settings, world), build_rule(agent.actions.rule, world, numbers))
     return {
         "actions": build_actions(agent.actions, world, numbers),
         "repeat": agent.repeat(world.config.dt_ctrl_s),

@@ -10,6 +10,7 @@ from minesim.errors import ParamsError, explain, nearest
 ACTION_KINDS = ("direct", "residual", "rule_price", "shadow_price")
 ON_A_RULE = ("residual", "rule_price")
 """Kinds of actions whose zeros are a rule with its tuned parameters."""
+BEST_RULE = "best"
 CONSTRAINT_KINDS = ("none", "penalty", "lagrangian")
 ACTIVATIONS = ("tanh", "relu", "elu")
 TRAINERS = ("sb3", "batched")
@@ -23,14 +24,17 @@ class ActionSettings:
         kind: ``direct`` sets each cohort's action; ``residual`` is added to a rule's action; ``rule_price`` is an adder
             to the present energy price that a rule reads; ``shadow_price`` is an adder to the energy price that the
             myopic rule then acts on.
-        rule: rule of a residual or a rule's price, with its tuned parameters.
+        rule: rule of a residual or a rule's price. ``best`` is the one that earned most on validation weeks: in a
+            benchmark among the rules tuned there, else by the packaged record.
+        params: parameters of that rule; tuned ones where there are none.
         scale: of a residual, in units of the action; 2 reaches every action from every rule action.
         price_max_usd_per_mwh: largest adder of either sign (assumed).
         per_cohort: one adder per cohort instead of one for the site.
     """
 
     kind: str = "direct"
-    rule: str = "peak_avoiding"
+    rule: str = BEST_RULE
+    params: dict[str, float] = field(default_factory=dict)
     scale: float = 1.0
     price_max_usd_per_mwh: float = 5000.0
     per_cohort: bool = False
@@ -100,8 +104,8 @@ class AgentSettings:
         normalise_observations: running mean and deviation, kept inside the policy.
         reward_scale: factor on the reward; when None 1 - gamma, which makes values of the order of a reward.
         reward_clip: largest size of a scaled reward; 0 for no limit.
-        yardstick: rule, with its tuned parameters, that runs a second batch on the same draws; what it earns is
-            subtracted from the reward (:class:`agents.rl.sites.Yardstick`). Empty for none.
+        yardstick: whether the rule of the actions runs a second batch on the same draws, and what it earns is
+            subtracted from the reward (:class:`agents.rl.sites.Yardstick`).
         frozen_iterations: first iterations that train the value network only.
         actions, warm_start, constraint, curriculum: see their types; without stages the run's difficulty is taken.
     """
@@ -128,7 +132,7 @@ class AgentSettings:
     normalise_observations: bool = True
     reward_scale: float | None = None
     reward_clip: float = 0.0
-    yardstick: str = ""
+    yardstick: bool = False
     frozen_iterations: int = 0
     actions: ActionSettings = field(default_factory=ActionSettings)
     warm_start: WarmStart = field(default_factory=WarmStart)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from agents.rl.actions import build_actions, build_rule, rule_numbers
+from agents.rl.actions import build_actions, build_rule, rule_numbers, settled
 from agents.rl.checkpoint import (
     borrowed_random_state,
     load_checkpoint,
@@ -242,11 +242,13 @@ class Training:
     # ------------------------------------------------------------------ build
 
     def _build(self, saved: dict[str, Any] | None) -> None:
-        agent = self.agent
         self.stage = saved["stage"] if saved else 0
         self.world = training_world(self.settings, self.stages[self.stage].difficulty)
-        self.numbers = rule_numbers(agent.actions.rule, self.world) if agent.actions.kind in ON_A_RULE else {}
-        self.learner: Learner = make_learner(self.settings, self.world, self.numbers)
+        actions = settled(self.agent.actions, self.world)
+        agent = self.agent = replace(self.agent, actions=actions)
+        stands_on_rule = actions.kind in ON_A_RULE or agent.yardstick
+        self.numbers = (actions.params or rule_numbers(actions.rule, self.world)) if stands_on_rule else {}
+        self.learner: Learner = make_learner(replace(self.settings, agent=agent), self.world, self.numbers)
         if saved is None:
             self._begin()
         else:

@@ -46,7 +46,7 @@ RECIPES = {
     "price of a rule": {
         "actions": ActionSettings(kind="rule_price", rule="patient"),
         "control_period_min": 15.0,
-        "yardstick": "patient",
+        "yardstick": True,
     },
     "shadow price": {"actions": ActionSettings(kind="shadow_price"), "control_period_min": 15.0},
     "warm start": {"warm_start": WarmStart(rule="threshold", days=0.1, envs=2, epochs=2), "reward_clip": 1.0},
