@@ -247,13 +247,17 @@ class Decider:
         self._fleet = None
 
     def note_sent(self, addresses: Iterable[str]) -> None:
-        """Remember that a write for the standing command of these miners went out; a second call changes nothing.
+        """Remember that a write for the standing command of these miners went out.
 
-        Only this counts as an own write: in shadow mode, where nothing is sent, dwell times and stop budgets rest.
+        Only this counts as an own write: in shadow mode, where nothing is sent, dwell times and stop budgets rest. A
+        later write for the same command changes only when its rise was: a move of two writes may rise with the second.
         """
         for address in addresses:
             record = self.memory.miners[address]
-            if record.sent or record.target is None:
+            if record.target is None:
+                continue
+            if record.sent:
+                self._redate_rise(address, record)
                 continue
             index = self.fleet.index_of[address]
             change_w = record.target.power_w - record.before_w
@@ -271,6 +275,15 @@ class Decider:
             )
             if rose:
                 self.memory.rises.append((sent_s, change_w, address))
+
+    def _redate_rise(self, address: str, record: MinerMemory) -> None:
+        """Take the rise of a standing command for one of the last pass."""
+        assert record.target is not None
+        change_w = record.target.power_w - record.before_w
+        if change_w > float(self.fleet.curves.terms.rise_min_w[self.fleet.index_of[address]]):
+            at_s = record.asked_s if self.memory.passed_s is None else self.memory.passed_s
+            others = [rise for rise in self.memory.rises if rise[2] != address or rise[0] < record.asked_s]
+            self.memory.rises = [*others, (at_s, change_w, address)]
 
     def note_unremembered(
         self, writes: Iterable[tuple[str, float, Write]], first_tops: Mapping[str, str | None]

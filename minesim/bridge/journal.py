@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 
 from minesim.bridge.journal_records import (
     APPROVAL_COLUMNS,
+    AUDIT_COLUMNS,
     INTENT_COLUMNS,
     Approval,
     ApprovalState,
@@ -28,6 +29,7 @@ from minesim.bridge.journal_records import (
     Pause,
     Settlement,
     approval_of,
+    audit_entry_of,
     decode_owned,
     encode_owned,
     encode_write,
@@ -184,12 +186,19 @@ class Reader:
     def audit(self, miner: str | None = None, *, since_s: float = 0.0, limit: int = 1000) -> tuple[AuditEntry, ...]:
         """Audit entries by falling time, of one miner or of all."""
         where, values = _where(miner, since_s)
-        columns = "id, at_s, actor, action, miner, policy, reason, detail"
-        rows = self._rows(f"SELECT {columns} FROM audit {where} ORDER BY at_s DESC, id DESC LIMIT ?", (*values, limit))
-        return tuple(
-            AuditEntry(number, at_s, actor, action, of, policy, reason, json.loads(detail))
-            for number, at_s, actor, action, of, policy, reason, detail in rows
+        rows = self._rows(
+            f"SELECT {AUDIT_COLUMNS} FROM audit {where} ORDER BY at_s DESC, id DESC LIMIT ?", (*values, limit)
         )
+        return tuple(audit_entry_of(row) for row in rows)
+
+    def audit_after(self, number: int) -> tuple[AuditEntry, ...]:
+        """Audit entries of higher numbers, the oldest first."""
+        rows = self._rows(f"SELECT {AUDIT_COLUMNS} FROM audit WHERE id > ? ORDER BY id", (number,))
+        return tuple(audit_entry_of(row) for row in rows)
+
+    def last_audit(self) -> int:
+        """Number of the newest audit entry; 0 where there is none."""
+        return int(self._rows("SELECT coalesce(max(id), 0) FROM audit")[0][0])
 
     def approvals(self, *states: ApprovalState) -> tuple[Approval, ...]:
         """Proposals in the given states (all without any), the oldest first."""

@@ -176,6 +176,7 @@ _KINDS: Final[Mapping[str, type[Write]]] = {
 INTENT_COLUMNS: Final = (
     "id, cycle, at_s, miner, write, reasons, policy, state, accepted, refused, sent_at_s, settled_at_s, detail"
 )
+AUDIT_COLUMNS: Final = "id, at_s, actor, action, miner, policy, reason, detail"
 APPROVAL_COLUMNS: Final = (
     "id, cycle, at_s, expires_at_s, miner, writes, reasons, explanation, policy, state, decided_by, decided_at_s, note"
 )
@@ -215,6 +216,12 @@ def decode_owned(text: str) -> Owned:
         if document[key] is not None:
             document[key] = kind(document[key])
     return Owned(**document)
+
+
+def audit_entry_of(row: tuple[Any, ...]) -> AuditEntry:
+    """An audit entry from its row, in the order of :data:`AUDIT_COLUMNS`."""
+    number, at_s, actor, action, miner, policy, reason, detail = row
+    return AuditEntry(number, at_s, actor, action, miner, policy, reason, json.loads(detail))
 
 
 def intent_of(row: tuple[Any, ...]) -> Intent:

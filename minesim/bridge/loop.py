@@ -135,10 +135,10 @@ class Bridge:
         self._market: Market | None = None
         self._blocked: dict[str, tuple[Finding, ...]] = {}
         self._why: dict[str, Why] = {}
-        self._released_at_s = clock.now_s()
+        self._heard = 0
         self._trial, self._alerts, self._on_alert = trial, alerts, on_alert
         self._candidates: frozenset[str] = frozenset()
-        self._words: list[tuple[float, str, str]] = []
+        self._words: list[tuple[int, str, str]] = []
         self._kept_rollout: Any = None
 
     # ------------------------------------------------------------------ beginning and end
@@ -158,6 +158,7 @@ class Bridge:
         now_s = self._clock.now_s()
         detail = {"mode": self.settings.mode, "policy": asdict(self.policy)}
         self._journal.note("start", at_s=now_s, policy=self._label, detail=detail)
+        self._heard = self._journal.last_audit()
         self._kept_rollout = documents.get(ROLLOUT_KEY)
         if self._trial is not None:
             self._start_trial(self._trial, now_s)
@@ -273,16 +274,16 @@ class Bridge:
     def _take_releases(self, lap: Lap) -> None:
         """Take what people released: a machine that replaced another is accepted, and begins without a past."""
         now_s = self._clock.now_s()
-        entries = self._journal.audit(since_s=self._released_at_s)
+        entries = self._journal.audit_after(self._heard)
+        self._heard = entries[-1].id if entries else self._heard
         released = {entry.miner for entry in entries if entry.action == "resume" and entry.miner is not None}
-        self._released_at_s = now_s
         for name in released & self._strangers.keys():
             self._identities[name] = _who(self._strangers.pop(name))
             self._journal.forget(name, at_s=now_s, reason="another machine was accepted at this address")
             self._poller.forget_facts(name)
         latest = {name: lap.latest[name].configuration.switcher.top_preset for name in released & lap.latest.keys()}
         self._decider.release(name for name, top in latest.items() if not self._is_own_ceiling(name, top))
-        self._words += [(one.at_s, one.action, one.reason) for one in entries if one.action in (GO_BACK, GO_ANEW)]
+        self._words += [(one.id, one.action, one.reason) for one in entries if one.action in (GO_BACK, GO_ANEW)]
 
     def _is_own_ceiling(self, name: str, top_preset: str | None) -> bool:
         """Whether a miner's top preset is what the bridge last moved it to, and so is nobody's wish."""
@@ -397,12 +398,14 @@ class Bridge:
     # ------------------------------------------------------------------ the rollout
 
     def _start_trial(self, trial: Trial, now_s: float) -> None:
-        state, moves = trial.start(self._kept_rollout, self._label, self._models, now_s, self._local_day(now_s))
+        state, moves = trial.start(
+            self._kept_rollout, self._label, self._models, now_s, self._local_day(now_s), self._heard
+        )
         self._tell_moves(moves, now_s)
         trial.take(state)
         self._kept_rollout = trial.to_json()
-        said = self._journal.audit(since_s=state.heard_s, limit=10**6)
-        self._words = [(one.at_s, one.action, one.reason) for one in said if one.action in (GO_BACK, GO_ANEW)]
+        said = self._journal.audit_after(state.heard)
+        self._words = [(one.id, one.action, one.reason) for one in said if one.action in (GO_BACK, GO_ANEW)]
 
     def _advance(self, trial: Trial, passed: Pass) -> None:
         """Book the cycle, and let the rollout move; a move is journaled before it is taken over."""

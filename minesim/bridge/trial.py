@@ -52,7 +52,7 @@ class TrialState:
         day: the open period.
         number: which one it is: local day, or count of period lengths since 1970.
         booked_s: end of the last booked cycle, s since 1970 UTC.
-        heard_s: time of the last word of a person that was taken.
+        heard: number of the last audit entry of a person that was taken; clocks are set back, numbers are not.
         ran_candidate: in a switchback, whether the open period began with the candidate.
         hashing: miners that hashed in the last cycle, to see stops.
     """
@@ -63,7 +63,7 @@ class TrialState:
     day: OpenPeriod
     number: int
     booked_s: float
-    heard_s: float
+    heard: int
     ran_candidate: bool = False
     hashing: frozenset[str] = field(default_factory=frozenset)
 
@@ -139,7 +139,7 @@ class Trial:
         return json.loads(documents.to_json(self.state))
 
     def start(
-        self, kept: object, incumbent: str, models: Mapping[str, str], now_s: float, local_day: float
+        self, kept: object, incumbent: str, models: Mapping[str, str], now_s: float, local_day: float, heard: int
     ) -> tuple[TrialState, list[Move]]:
         """Go on with a kept rollout of the same two policies, or begin one.
 
@@ -149,6 +149,7 @@ class Trial:
             models: miner -> model.
             now_s: s since 1970 UTC.
             local_day: number of the local day.
+            heard: number of the newest audit entry; where a rollout begins, earlier words are not for it.
 
         Raises:
             DataFileError: what was kept is no rollout.
@@ -158,7 +159,7 @@ class Trial:
             state = read_state(kept, "journal")
             if (state.incumbent, state.candidate) == (incumbent, self._name):
                 return self._with_fleet(state, models)
-        return self._begun(incumbent, models, now_s, local_day)
+        return self._begun(incumbent, models, now_s, local_day, heard)
 
     def candidates(self, miners: Iterable[str], now_s: float) -> frozenset[str]:
         """Those of the miners that run the candidate now."""
@@ -185,7 +186,7 @@ class Trial:
         seen: Sequence[Seen],
         market: Market | None,
         conditions: Iterable[Condition],
-        words: Iterable[tuple[float, str, str]],
+        words: Iterable[tuple[int, str, str]],
         now_s: float,
         local_day: float,
     ) -> tuple[TrialState, list[Move]]:
@@ -195,20 +196,20 @@ class Trial:
             seen: every miner; all silent in a cycle that no policy ruled.
             market: what a TH/s earned and a MWh cost; None while unknown.
             conditions: what speaks against going on.
-            words: what people said since: time, :data:`GO_BACK` or :data:`GO_ANEW`, reason.
+            words: what people said since: number of the audit entry, :data:`GO_BACK` or :data:`GO_ANEW`, reason.
             now_s: end of the cycle, s since 1970 UTC.
             local_day: number of the local day.
         """
         before, moves = self.state, list[Move]()
         state = before if before.rollout.status is Status.ROLLED_BACK else _booked(before, seen, market, now_s)
         said = list(conditions)
-        for at_s, word, reason in sorted(words):
-            if at_s <= state.heard_s:
+        for number, word, reason in sorted(words):
+            if number <= state.heard:
                 continue
-            state = replace(state, heard_s=at_s)
+            state = replace(state, heard=number)
             if word == GO_ANEW:
                 models = {one.name: one.model for one in seen}
-                state, begun = self._begun(state.incumbent, models, now_s, local_day, heard_s=at_s)
+                state, begun = self._begun(state.incumbent, models, now_s, local_day, number)
                 return state, [*moves, *begun]
             said.append(Condition(Effect.ROLL_BACK, f"a person said so: {reason}" if reason else "a person said so"))
         number = _number(state.rollout.plan, now_s, local_day)
@@ -227,12 +228,11 @@ class Trial:
         return f"{self.candidate.name} {self.candidate.version}".strip()
 
     def _begun(
-        self, incumbent: str, models: Mapping[str, str], now_s: float, local_day: float, heard_s: float | None = None
+        self, incumbent: str, models: Mapping[str, str], now_s: float, local_day: float, heard: int
     ) -> tuple[TrialState, list[Move]]:
         rollout = begin(self.plan, models, now_s)
         number = _number(self.plan, now_s, local_day)
-        heard_s = now_s if heard_s is None else heard_s
-        state = TrialState(incumbent, self._name, rollout, open_period(now_s), number, now_s, heard_s)
+        state = TrialState(incumbent, self._name, rollout, open_period(now_s), number, now_s, heard)
         text = f"Rollout of {self._name} beside {incumbent} begins: {phase_name(rollout)}."
         return _opened(state, number, now_s), [Move("rollout begins", text)]
 

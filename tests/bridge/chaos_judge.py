@@ -51,6 +51,8 @@ was asked to come down already, and a change of preset takes minutes."""
 CALM_S: Final = 900.0
 """A miner counts as one that can be written to when nothing was wrong with it for so long."""
 HOT_CYCLES: Final = 2
+THROTTLE_STEP: Final = 0.005
+"""Half of the step in which miners tell and take a throttle: what lies within is rounding, not a rise."""
 SLACK: Final = 1.0 + 1e-6
 LATE_S: Final = 120.0
 """A move that goes out so long after its decision counts from the decision."""
@@ -179,12 +181,13 @@ class Judge:
         if self.emulator.miners[index].dangerous.total() > dangerous:
             self.fail(f"miner {index} got a dangerous call: {what}", index)
         intent = self._intent(index, what, status)
-        if what in HALTS and status != "401":
+        # A stop that the miner refused is none; one whose answer was lost may have been one.
+        if what in HALTS and (delivery.reply is None or after_w[index] < before_w[index]):
             self._judge_stop(index, intent)
         cycle = None if intent is None else intent.cycle
         moved, highest_w = self.move.get(index, (None, 0.0))
         highest_w = float(highest_w if moved == cycle else before_w[index])
-        if after_w[index] > highest_w + 0.5:
+        if after_w[index] > highest_w + THROTTLE_STEP * self.curves.power_rated_w[index]:
             self._judge_rise(index, float(after_w[index]) - highest_w, after_w, intent)
         self.move[index] = (cycle, max(highest_w, float(after_w[index])))
         if delivery.reply is not None and delivery.reply.status < 300:

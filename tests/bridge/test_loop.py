@@ -165,6 +165,24 @@ async def test_a_change_by_hand_is_left_alone_and_told(world: Scenario, tmp_path
     assert miner.configured_preset() != lowest
 
 
+async def test_a_release_is_taken_once_also_when_the_clock_is_set_back(world: Scenario, tmp_path: Path) -> None:
+    site = rehearse(world, tmp_path)
+    await site.bridge.start()
+    await site.run(0.2)
+    miner, address = site.emulator.miners[0], site.members[0].address
+    with Desk.open(site.journal_path) as desk:
+        desk.resume(address, actor="ops", reason="seen to", at_s=site.clock.now_s())
+    await site.run(0.2)
+    site.clock.jump_s = -3600.0
+    site.decider.policy.level = 0.3  # type: ignore[attr-defined]
+    await site.run(0.5)
+    low = miner.settings["miner"]["overclock"]["preset_switcher"]["top_preset"]
+    assert site.decider.memory.miners[address].ceiling is None, "the bridge's own ceiling is nobody's wish"
+    site.decider.policy.level = 0.9  # type: ignore[attr-defined]
+    await site.run(0.7)
+    assert miner.settings["miner"]["overclock"]["preset_switcher"]["top_preset"] != low
+
+
 async def test_another_machine_at_an_address_is_left_alone_until_released(world: Scenario, tmp_path: Path) -> None:
     site = rehearse(world, tmp_path)
     await site.bridge.start()

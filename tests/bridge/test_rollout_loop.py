@@ -322,7 +322,7 @@ async def test_without_a_candidate_the_rollout_rests_and_another_candidate_begin
         assert reader.recall()[ROLLOUT_KEY] == kept
     assert read_state(kept, "journal").candidate == "candidate 2"
     models, now_s = dict.fromkeys(waves_of(kept), MODEL), site.clock.now_s()
-    state, moves = Trial(PLAN, PolicyView("candidate", "3")).start(kept, "rule 1", models, now_s, 0.0)
+    state, moves = Trial(PLAN, PolicyView("candidate", "3")).start(kept, "rule 1", models, now_s, 0.0, 0)
     assert (state.candidate, state.rollout.periods, moves[0].action) == ("candidate 3", (), "rollout begins")
 
 
