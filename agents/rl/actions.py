@@ -22,6 +22,8 @@ from minesim.control.observe import schema
 from minesim.envs.core import World
 
 PRICE = "price_last_usd_per_mwh"
+PEAK_LIKELY = 1e-3
+"""Probability of a coincident peak in the present quarter above which an adder cannot lower the price (assumed)."""
 TUNED_WITH_RESERVE = "ercot/mixed"
 """Whose tuned parameters suit a site that sells reserve."""
 RuleNumbers = Mapping[str, float]
@@ -78,7 +80,9 @@ class RulePrice:
     """The number is an adder to the present energy price that a rule reads; zero is the rule itself.
 
     A rule decides well at the price it is told; what it cannot know is what a stop now is worth later. One number for
-    the site says that, and the rule keeps what it does for peaks, reserves and waiting.
+    the site says that, and the rule keeps what it does for peaks, reserves and waiting. Where a coincident peak is
+    likely the adder cannot lower the price: a few hours in a year cost as much as months earn, and no learner meets
+    enough of them.
     """
 
     size = 1
@@ -92,7 +96,10 @@ class RulePrice:
     def action(self, observation: Array, raw: Array) -> Array:
         """What the rule does where the energy price is higher by the adder."""
         xp, read, at = namespace_of(observation), self.rule.knowledge.schema.read, self._at
-        price = self._channel.encode(read(observation, PRICE) + symexp(raw * self.log_max, xp=xp), xp=xp)
+        adder = symexp(raw * self.log_max, xp=xp)
+        likely = read(observation, "peak_probability") > PEAK_LIKELY
+        adder = xp.where(likely, xp.maximum(adder, xp.zeros_like(adder)), adder)
+        price = self._channel.encode(read(observation, PRICE) + adder, xp=xp)
         told = xp.concat(
             [observation[..., : at.start], price + 0.0 * observation[..., at], observation[..., at.stop :]], -1
         )
