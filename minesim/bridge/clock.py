@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
+from typing import Final, Protocol
+
+CLOCK_JUMP_S: Final = 5.0
+"""By how much the wall clock may leave the steady one before it has jumped, s (assumed)."""
 
 
 class Clock(Protocol):

@@ -16,6 +16,7 @@ import numpy as np
 
 from minesim.arrays import NUMPY
 from minesim.bridge import guard
+from minesim.bridge.clock import CLOCK_JUMP_S
 from minesim.bridge.feeds import ROW_S, FeedBook
 from minesim.bridge.fleet import Bools, Floats, Member, MinerFacts, MinerFleet, miner_fleet
 from minesim.bridge.guard import Bounded, Sight, SitePower, Why
@@ -79,7 +80,7 @@ class Settings:
     fallback_after_s: float = 900.0
     fallback_level: float = 0.0
     neighbour_hold_s: float = 1800.0
-    clock_jump_s: float = 5.0
+    clock_jump_s: float = CLOCK_JUMP_S
     clock_hold_s: float = 300.0
     month_peak_kw: float = 0.0
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from minesim.bridge.actuator import Answers
-from minesim.bridge.clock import Clock
+from minesim.bridge.clock import CLOCK_JUMP_S, Clock
 from minesim.bridge.fleet import MinerFacts
 from minesim.bridge.miner import Identity, MinerAnswerInvalid, MinerError, MinerPort, MinerRefused, MinerUnreachable
 from minesim.bridge.preflight import FIELDS
@@ -37,6 +37,7 @@ class _Contact:
     """What is known of one miner between laps; times on the steady clock."""
 
     answers: Answers | None = None
+    answered_at_s: float = 0.0
     facts_at_s: float | None = None
     failures: int = 0
     rests_until_s: float = 0.0
@@ -48,7 +49,8 @@ class Lap:
 
     Attributes:
         answers: of the miners that answered in this lap.
-        latest: the last answers of all that ever answered.
+        latest: the last answers of all that ever answered; their times lie as long ago as they really do, also when the
+            wall clock jumped since.
         facts: of miners whose presets and limits were read in this lap.
         identities: of miners that were asked who they are in this lap.
         fields: of the same miners, the settings that :mod:`minesim.bridge.preflight` looks at.
@@ -114,10 +116,16 @@ class Poller:
                     self._on_read(next((told for kind, told in _RESULTS if isinstance(error, kind)), "refused"))
                 else:
                     contact.failures, contact.rests_until_s = 0, 0.0
+                    contact.answered_at_s = self._clock.monotonic_s()
                     self._on_read("ok")
 
         await asyncio.gather(*(one(name) for name in self._ports))
-        latest = {name: contact.answers for name, contact in self._contacts.items() if contact.answers is not None}
+        began_wall_s = self._clock.now_s() - self._clock.monotonic_s()
+        latest = {
+            name: _dated(contact.answers, began_wall_s + contact.answered_at_s)
+            for name, contact in self._contacts.items()
+            if contact.answers is not None
+        }
         return Lap(answered, latest, facts, identities, fields, errors, self._clock.monotonic_s() - began_s)
 
     def forget_facts(self, name: str) -> None:
@@ -142,3 +150,10 @@ class Poller:
             facts[name] = MinerFacts(await port.presets(), configuration, await port.limits())
             contact.facts_at_s = now_s
         return Answers(configuration, await port.reading())
+
+
+def _dated(answers: Answers, at_s: float) -> Answers:
+    """Answers with the wall clock's present name for the time when they came, where it has another one by now."""
+    if abs(answers.reading.at_s - at_s) <= CLOCK_JUMP_S:
+        return answers
+    return answers._replace(reading=replace(answers.reading, at_s=at_s))
