@@ -44,6 +44,8 @@ IDENTITIES_KEY: Final = "identities"
 DECISION_KEY: Final = "decision"
 LAST_INTENT_KEY: Final = "last_intent"
 ROLLOUT_KEY: Final = "rollout"
+BLOCKED_AGAIN_S: Final = 600.0
+"""A miner that must not be written to is looked at again after this, s (assumed): somebody may have put it right."""
 MESSAGES_KEPT: Final = 50
 AGE_SHOWN_S: Final = 32 * 86400.0
 """A series that may be older than any is shown with this limit."""
@@ -280,6 +282,7 @@ class Bridge:
         for name in released & self._strangers.keys():
             self._identities[name] = _who(self._strangers.pop(name))
             self._journal.forget(name, at_s=now_s, reason="another machine was accepted at this address")
+        for name in released & self._cohort_of.keys():
             self._poller.forget_facts(name)
         latest = {name: lap.latest[name].configuration.switcher.top_preset for name in released & lap.latest.keys()}
         self._decider.release(name for name, top in latest.items() if not self._is_own_ceiling(name, top))
@@ -302,6 +305,8 @@ class Bridge:
             )
             before = self._blocked.get(name, ())
             self._blocked[name] = tuple(one for one in found if one.severity is Severity.BLOCKING)
+            if self._blocked[name]:
+                self._poller.forget_facts(name, BLOCKED_AGAIN_S)
             if self._blocked[name] and self._blocked[name] != before:
                 self._say(f"{name} is left alone: " + " ".join(one.sentence for one in self._blocked[name]))
 

@@ -128,9 +128,9 @@ class Poller:
         }
         return Lap(answered, latest, facts, identities, fields, errors, self._clock.monotonic_s() - began_s)
 
-    def forget_facts(self, name: str) -> None:
-        """Have a miner's presets and limits read anew in the next lap."""
-        self._contacts[name].facts_at_s = None
+    def forget_facts(self, name: str, in_s: float = 0.0) -> None:
+        """Have a miner's presets and limits read anew, in the next lap or in ``in_s`` seconds."""
+        self._contacts[name].facts_at_s = self._clock.monotonic_s() + in_s - self._limits.facts_every_s
 
     async def _ask(
         self,

@@ -183,6 +183,22 @@ async def test_a_release_is_taken_once_also_when_the_clock_is_set_back(world: Sc
     assert miner.settings["miner"]["overclock"]["preset_switcher"]["top_preset"] != low
 
 
+async def test_a_miner_that_may_not_be_written_to_is_looked_at_again(world: Scenario, tmp_path: Path) -> None:
+    site = rehearse(world, tmp_path)
+    miner, address = site.emulator.miners[0], site.members[0].address
+    stock = miner.configured_preset()
+    miner.write_settings({"miner": {"overclock": {"preset": "disabled"}}})
+    await site.bridge.start()
+    await site.run(0.5)
+    assert not site.journal.intents(address)
+    assert any("manual mode" in message for message in site.snapshots[-1].messages)
+    miner.write_settings({"miner": {"overclock": {"preset": stock}}})
+    with Desk.open(site.journal_path) as desk:
+        desk.resume(address, actor="ops", reason="done", at_s=site.clock.now_s())
+    await site.run(0.3)
+    assert site.journal.intents(address)
+
+
 async def test_another_machine_at_an_address_is_left_alone_until_released(world: Scenario, tmp_path: Path) -> None:
     site = rehearse(world, tmp_path)
     await site.bridge.start()
