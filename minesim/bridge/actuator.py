@@ -27,6 +27,7 @@ from minesim.bridge.miner import (
     Reading,
     SetFields,
     SetPower,
+    SetPreset,
     SetThrottle,
     SwitchPool,
     Write,
@@ -259,7 +260,8 @@ class Actuator(Planner):
         """Carry out plans: the first write of each miner, then the next of those whose write was read back, and so on.
 
         All intents of a turn are journaled in one transaction before any of them is sent. What is not read back at once
-        stays open, and the rest of that miner's writes waits for the next plan.
+        stays open, and the rest of that miner's writes waits for the next plan. So does what follows a preset that
+        needs a restart: a throttle that is meant for it would act on the one before.
 
         Args:
             orders: at most one a miner.
@@ -292,7 +294,17 @@ class Actuator(Planner):
                 for order, step in turn
                 if ended[order.miner].state is IntentState.DONE and step + 1 < len(order.writes)
             ]
+            presets = [order.miner for order, step in turn if isinstance(order.writes[step - 1], SetPreset)]
+            in_force = dict(zip(presets, await self._each(presets, self._is_in_force), strict=True))
+            turn = [(order, step) for order, step in turn if in_force.get(order.miner, True)]
         return tuple(results)
+
+    async def _is_in_force(self, miner: str) -> bool:
+        """Whether a miner runs what it was told last, as far as it can be asked."""
+        try:
+            return not (await self._ports[miner].reading()).restart_required
+        except MinerError:
+            return False
 
     async def write(
         self, wave: Iterable[tuple[str, Write, tuple[str, ...]]], *, cycle: int, policy: str

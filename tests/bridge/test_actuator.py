@@ -220,6 +220,16 @@ async def test_a_preset_that_needs_a_restart_gets_one(site):
     assert got(site.miner) == [SetPreset("2000"), SetPower(Power.RESTART)]
 
 
+async def test_a_throttle_waits_for_the_restart_that_its_preset_needs(site):
+    await site.step(Desired(True, throttle=0.8))
+    site.miner.needs_restart = True
+    _, results = await site.step(Desired(True, "2000", throttle=1.0))
+    assert [type(r.write) for r in results] == [SetPreset], "the old preset would rise by it"
+    for _ in range(3):
+        await site.step(Desired(True, "2000", throttle=1.0))
+    assert got(site.miner)[1:] == [SetPreset("2000"), SetPower(Power.RESTART), SetThrottle(1.0)]
+
+
 async def test_an_operator_who_changes_the_preset_is_left_alone_until_release(site):
     await site.step(Desired(True, "2000"))
     site.miner.by_hand(SetPreset("1500"))
