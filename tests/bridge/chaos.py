@@ -367,8 +367,11 @@ class Chaos:
         if what == "preset":
             miner.write_settings({"miner": {"overclock": {"preset": chance.choice(tuned)}}})
         elif what == "top_preset":
-            self.top_by_hand[index] = chance.choice(tuned)
-            miner.write_settings({"miner": {"overclock": {"preset_switcher": {"top_preset": self.top_by_hand[index]}}}})
+            present, chosen = _state(self.emulator, index)["top_preset"], chance.choice(tuned)
+            if chosen == present:  # nobody could tell that it was a person
+                return
+            self.top_by_hand[index] = chosen
+            miner.write_settings({"miner": {"overclock": {"preset_switcher": {"top_preset": chosen}}}})
         elif what == "manual":
             miner.write_settings({"miner": {"overclock": {"preset": "disabled"}}})
         elif what == "stop" and miner.mode == MINING_MODE:
