@@ -25,6 +25,9 @@ HASHRATE_NOISE, POWER_NOISE = 0.004, 0.005
 """Relative standard deviation of a ten-minute mean: ten of the twin's readings (+-2 %), a metered wall (assumed)."""
 ERROR_NOISE_ABS, ERROR_NOISE_REL = 0.0005, 0.05
 """Standard deviation of a counted share of errors (assumed)."""
+POOR_SIGMAS: Final = 4.0
+"""A known-good setting bears boards this many standard deviations poor: all but one in 30,000. At three, one unit of 80
+would begin its tuning beyond a limit."""
 SEED_RANGE = 2**32
 
 
@@ -198,8 +201,8 @@ class TuningProblem:
     def known_good(self) -> Vector:
         """A setting that is taken to be safe on every unit, (D,): the least derated one that a poor unit bears.
 
-        Poor is three standard deviations of need beyond the median and two in heat; the mildest derating where none
-        qualifies.
+        Poor is :data:`POOR_SIGMAS` standard deviations of need beyond the median and two in heat; the mildest derating
+        where none qualifies.
         """
         deratings = self.snap(self.device.deratings)
         fits = self._within(deratings, self._settle(deratings, self._poor_unit))
@@ -217,7 +220,7 @@ class TuningProblem:
         median = median_unit(len(self.device.channels), self.spread)
         return replace(
             median,
-            quality_rel=median.quality_rel + 3.0 * self.margin_sd,
+            quality_rel=median.quality_rel + POOR_SIGMAS * self.margin_sd,
             power_rel=1.0 + 2.0 * self.spread.power_model,
             leakage_rel=median.leakage_rel * math.exp(2.0 * self.spread.leakage_board),
             cooling_rel=median.cooling_rel * math.exp(-2.0 * self.spread.cooling_unit),
