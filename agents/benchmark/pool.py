@@ -147,10 +147,10 @@ def run_tasks(
     context = multiprocessing.get_context("spawn")
     finished: dict[Task, Done] = {}
     manager = SyncManager(ctx=context)
-    manager.start(_begin_process)
+    manager.start(begin_process)
     with manager:
         board = manager.dict()
-        with ProcessPoolExecutor(settings.jobs, mp_context=context, initializer=_begin_process) as pool:
+        with ProcessPoolExecutor(settings.jobs, mp_context=context, initializer=begin_process) as pool:
             waiting: dict[Future[Done], Task] = {pool.submit(work, settings, task, board): task for task in tasks}
             try:
                 while waiting:
@@ -189,7 +189,7 @@ def _run_here(
     return finished
 
 
-def _begin_process() -> None:
+def begin_process() -> None:
     """Ctrl-C reaches the whole group of processes and only the main one answers it; without it no other goes on."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

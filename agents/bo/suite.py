@@ -1,0 +1,142 @@
+"""The tuning benchmark: every method on every unit, one file for each, several processes.
+
+A file is written whole and holds what it depends on, so that a stopped run goes on, and a change of code or settings
+computes anew what it touches.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.benchmark.pool import begin_process
+from agents.bo.beliefs import Lesson
+from agents.bo.suite_cell import Cell, tune
+from agents.bo.suite_settings import TAUGHT, SuiteSettings, UnitKey
+from minesim.bench.files import content_hash, plain, source_hash, write_json
+from minesim.tuning.optimum import safe_optimum
+
+CODE = ("minesim/tuning", "minesim/physics", "minesim/catalog")
+CODE_BO = ("bayes", "beliefs", "candidates", "surrogate", "baselines", "run", "study", "suite_cell")
+
+
+@dataclass(frozen=True)
+class Work:
+    """A unit and the methods to carry out on it."""
+
+    key: UnitKey
+    methods: tuple[str, ...]
+
+
+def code_hash() -> str:
+    """Hash of the code that results depend on."""
+    root = Path(__file__).parents[2]
+    return source_hash(*(root / folder for folder in CODE), *(Path(__file__).parent / f"{name}.py" for name in CODE_BO))
+
+
+class Cells:
+    """Finished parts on disk.
+
+    Args:
+        folder: of the files.
+        settings: of the benchmark.
+        code: from :func:`code_hash`.
+    """
+
+    def __init__(self, folder: Path, settings: SuiteSettings, code: str) -> None:
+        self.folder, self.settings, self.code = folder, settings, code
+
+    def _spec(self, key: UnitKey, name: str) -> dict[str, Any]:
+        bench = self.settings.bench
+        spec = {"unit": asdict(key), "method": name, "trials": bench.trials, "task": asdict(bench.task)}
+        if name == TAUGHT:
+            spec["teachers"] = [teacher.seed for teacher in self.settings.teachers(key)]
+        return {**spec, "code": self.code}
+
+    def _path(self, spec: dict[str, Any]) -> Path:
+        return self.folder / f"{content_hash(spec)[:32]}.json"
+
+    def load(self, key: UnitKey, name: str) -> Cell | None:
+        """A finished part, or None where it is missing, damaged or of other settings."""
+        spec = self._spec(key, name)
+        try:
+            kept = json.loads(self._path(spec).read_text(encoding="utf-8"))
+            return dict(kept["result"]) if kept["spec"] == plain(spec) else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def save(self, key: UnitKey, name: str, result: Cell) -> None:
+        """Keep a finished part."""
+        spec = self._spec(key, name)
+        write_json(self._path(spec), {"spec": spec, "result": result})
+
+
+def work(settings: SuiteSettings, folder: Path, code: str, item: Work) -> int:
+    """Compute what is missing of a unit; returns how many parts were computed."""
+    import torch
+
+    torch.set_num_threads(1)
+    cells = Cells(folder, settings, code)
+    missing = [name for name in item.methods if cells.load(item.key, name) is None]
+    if not missing:
+        return 0
+    problem = settings.problem(item.key)
+    optimum = safe_optimum(problem)
+    for name in missing:
+        lessons = _lessons(cells, settings, item.key) if name == TAUGHT else ()
+        cells.save(item.key, name, tune(problem, name, settings.bench.trials, optimum, lessons))
+    return len(missing)
+
+
+def _lessons(cells: Cells, settings: SuiteSettings, key: UnitKey) -> list[Lesson]:
+    taught = [cells.load(teacher, "bo") for teacher in settings.teachers(key)]
+    return [
+        Lesson(tuple(cell["lesson"]["margins"]), cell["lesson"]["log_power"]) for cell in taught if cell is not None
+    ]
+
+
+def stages(settings: SuiteSettings) -> list[list[Work]]:
+    """What is to be done, in order: all methods, then what learns from them, then other spreads."""
+    bench = settings.bench
+    plain_work = [Work(key, tuple(bench.methods)) for key in settings.unit_keys()]
+    taught = [Work(key, (TAUGHT,)) for key in settings.unit_keys() if settings.is_taught(key)]
+    other = [Work(key, ("bo", "stock")) for spread in bench.other_spreads for key in settings.unit_keys(spread)]
+    return [plain_work, taught, other]
+
+
+def run_suite(settings: SuiteSettings, folder: Path, on_done: Callable[[Work, int], None]) -> Cells:
+    """Compute all parts that are missing.
+
+    On Ctrl-C running units finish, what is done is kept, and KeyboardInterrupt is raised.
+
+    Args:
+        settings: of the benchmark.
+        folder: of the parts.
+        on_done: told of each finished unit and how many of its parts were computed.
+    """
+    code = code_hash()
+    for stage in stages(settings):
+        for item, computed in _each(settings, folder, code, stage):
+            on_done(item, computed)
+    return Cells(folder, settings, code)
+
+
+def _each(settings: SuiteSettings, folder: Path, code: str, stage: Sequence[Work]) -> Iterable[tuple[Work, int]]:
+    if settings.jobs == 1:
+        for item in stage:
+            yield item, work(settings, folder, code, item)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(settings.jobs, mp_context=context, initializer=begin_process) as pool:
+        waiting = {pool.submit(work, settings, folder, code, item): item for item in stage}
+        try:
+            for future in as_completed(waiting):
+                yield waiting[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
