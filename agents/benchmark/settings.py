@@ -127,7 +127,7 @@ class Suite:
     name: str = ""
     scenarios: list[str] = field(default_factory=list)
     declared: list[str] = field(default_factory=list)
-    champion: str = "ppo"
+    champion: str = "ppo_price"
     validation: Weeks = field(default_factory=Weeks)
     test: Weeks = field(default_factory=Weeks)
     seeds: list[int] = field(default_factory=lambda: [0])

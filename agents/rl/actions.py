@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from agents.baselines import Knowledge, Rule, build
-from agents.baselines.base import action_for_level
-from agents.baselines.myopic import best_levels
+from agents.baselines.base import action_for_level, earnings_usd_per_mwh
+from agents.baselines.myopic import KW_PER_MW, PEAK_INTERVAL_H, best_levels
 from agents.baselines.table import TUNED_FOR, applicable, make_params, tuned_record
 from agents.rl.settings import BEST_RULE, ActionSettings
 from minesim.arrays import Array, namespace_of
@@ -22,8 +22,6 @@ from minesim.control.observe import schema
 from minesim.envs.core import World
 
 PRICE = "price_last_usd_per_mwh"
-PEAK_LIKELY = 1e-3
-"""Probability of a coincident peak in the present quarter above which an adder cannot lower the price (assumed)."""
 TUNED_WITH_RESERVE = "ercot/mixed"
 """Whose tuned parameters suit a site that sells reserve."""
 RuleNumbers = Mapping[str, float]
@@ -80,9 +78,9 @@ class RulePrice:
     """The number is an adder to the present energy price that a rule reads; zero is the rule itself.
 
     A rule decides well at the price it is told; what it cannot know is what a stop now is worth later. One number for
-    the site says that, and the rule keeps what it does for peaks, reserves and waiting. Where a coincident peak is
-    likely the adder cannot lower the price: a few hours in a year cost as much as months earn, and no learner meets
-    enough of them.
+    the site says that, and the rule keeps what it does for peaks, reserves and waiting. Where the expected charge of a
+    coincident peak is more than a MWh of hashes earns the adder cannot lower the price: a few hours in a year cost as
+    much as months earn, and no learner meets enough of them.
     """
 
     size = 1
@@ -92,13 +90,19 @@ class RulePrice:
         self.log_max = math.log1p(price_max_usd_per_mwh)
         schema_ = rule.knowledge.schema
         self._at, self._channel = schema_.slices[PRICE], schema_.by_name[PRICE]
+        # What a MWh of the best miner's hashes earns, for each USD that a TH/s earns in a day.
+        fleet = rule.knowledge.fleet
+        earned = earnings_usd_per_mwh(fleet.hashrate_rated_ths, fleet.power_rated_w, fleet.net_revenue_factor, 1.0)
+        self._earned_per_revenue = float(earned.max())
 
     def action(self, observation: Array, raw: Array) -> Array:
         """What the rule does where the energy price is higher by the adder."""
         xp, read, at = namespace_of(observation), self.rule.knowledge.schema.read, self._at
         adder = symexp(raw * self.log_max, xp=xp)
-        likely = read(observation, "peak_probability") > PEAK_LIKELY
-        adder = xp.where(likely, xp.maximum(adder, xp.zeros_like(adder)), adder)
+        rate_usd_per_kw = read(observation, "cp_rate_usd_per_kw")
+        peak_usd_per_mwh = read(observation, "peak_probability") * rate_usd_per_kw * KW_PER_MW / PEAK_INTERVAL_H
+        dear = peak_usd_per_mwh > self._earned_per_revenue * read(observation, "hash_revenue_usd_per_ths_day")
+        adder = xp.where(dear, xp.maximum(adder, xp.zeros_like(adder)), adder)
         price = self._channel.encode(read(observation, PRICE) + adder, xp=xp)
         told = xp.concat(
             [observation[..., : at.start], price + 0.0 * observation[..., at], observation[..., at.stop :]], -1

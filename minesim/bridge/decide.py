@@ -261,9 +261,8 @@ class Decider:
                 self._redate_rise(address, record)
                 continue
             index = self.fleet.index_of[address]
-            change_w = record.target.power_w - record.before_w
-            least_w = float(self.fleet.curves.terms.rise_min_w[index])
-            rose, stopped = change_w > least_w, record.before_run and not record.target.run
+            change_w, least_w = record.change_w, float(self.fleet.curves.terms.rise_min_w[index])
+            rose, stopped = change_w > least_w, record.stops
             sent_s = record.asked_s if self.memory.passed_s is None else self.memory.passed_s
             at_s = record.asked_s if sent_s - record.asked_s <= LATE_S else sent_s
             self.memory.miners[address] = replace(
@@ -279,12 +278,10 @@ class Decider:
 
     def _redate_rise(self, address: str, record: MinerMemory) -> None:
         """Take the rise of a standing command for one of the last pass."""
-        assert record.target is not None
-        change_w = record.target.power_w - record.before_w
-        if change_w > float(self.fleet.curves.terms.rise_min_w[self.fleet.index_of[address]]):
+        if record.change_w > float(self.fleet.curves.terms.rise_min_w[self.fleet.index_of[address]]):
             at_s = record.asked_s if self.memory.passed_s is None else self.memory.passed_s
             others = [rise for rise in self.memory.rises if rise[2] != address or rise[0] < record.asked_s]
-            self.memory.rises = [*others, (at_s, change_w, address)]
+            self.memory.rises = [*others, (at_s, record.change_w, address)]
 
     def note_unremembered(
         self, writes: Iterable[tuple[str, float, Write]], first_tops: Mapping[str, str | None]
@@ -349,7 +346,7 @@ class Decider:
         answers = [now.get(member.address, MinerNow()) for member in self.members]
         current = self._powered(
             [
-                command_now(answer, self._facts.get(member.address), memory.miners[member.address].target, float(top_w))
+                command_now(answer, self._facts.get(member.address), memory.miners[member.address], float(top_w))
                 for member, answer, top_w in zip(self.members, answers, fleet.top_w, strict=True)
             ]
         )
@@ -701,8 +698,7 @@ class Decider:
                 self.memory.miners[member.address] = replace(
                     record,
                     target=doing[i],
-                    before_w=before.power_w,
-                    before_run=before.run,
+                    before=before,
                     asked_s=now_s,
                     sent=False,
                     cooling=record.cooling or int(bounded.why[i]) == Why.HARD_TEMP,

@@ -9,7 +9,7 @@ from typing import Any
 
 from minesim.errors import DataFileError, explain
 
-VERSION = 1
+VERSION = 2
 LONG_AGO_S = 1e6
 """Time since the last write of a miner that was never written to, s; as in the twin."""
 
@@ -39,7 +39,7 @@ class MinerMemory:
         seen: whether it ever answered.
         hashrate_ths, power_w, temp_chip_c, temp_board_c, fan_duty, hashing: last good readings.
         target: what it is to do; None before the first pass.
-        before_w, before_run: what it did when the target was set.
+        before: what it did when the target was set; that stands while nothing was sent.
         asked_s: when the target was set.
         sent: whether a write for the target went out.
         wrote_s, raised_s: when it was last written to, and last raised.
@@ -59,8 +59,7 @@ class MinerMemory:
     fan_duty: float = 0.0
     hashing: float = 0.0
     target: Command | None = None
-    before_w: float = 0.0
-    before_run: bool = False
+    before: Command | None = None
     asked_s: float = -math.inf
     sent: bool = False
     wrote_s: float = -math.inf
@@ -72,6 +71,17 @@ class MinerMemory:
     hot_preset_w: float = math.inf
     touched: bool = False
     ceiling: str | None = None
+
+    @property
+    def change_w(self) -> float:
+        """Power that the target adds to what stood before, W."""
+        target_w = 0.0 if self.target is None else self.target.power_w
+        return target_w - (0.0 if self.before is None else self.before.power_w)
+
+    @property
+    def stops(self) -> bool:
+        """Whether the target halts a miner that ran before."""
+        return self.target is not None and not self.target.run and self.before is not None and self.before.run
 
 
 @dataclass(frozen=True)
@@ -157,8 +167,8 @@ def _shallow(record: MinerMemory) -> dict[str, Any]:
 
 
 def _miner(record: Mapping[str, Any]) -> MinerMemory:
-    target = record["target"]
-    return MinerMemory(**{**record, "target": None if target is None else Command(**target)})
+    commands = {key: None if record[key] is None else Command(**record[key]) for key in ("target", "before")}
+    return MinerMemory(**{**record, **commands})
 
 
 def _plain(value: Any) -> Any:

@@ -139,15 +139,19 @@ def _or(value: float | None, other: float) -> float:
     return other if value is None else float(value)
 
 
-def command_now(now: MinerNow, facts: MinerFacts | None, target: Command | None, top_w: float) -> Command:
+def command_now(now: MinerNow, facts: MinerFacts | None, memory: MinerMemory, top_w: float) -> Command:
     """What a miner does, or will do once what is on its way has arrived.
 
-    The firmware's answer counts, except while a write is pending or where it does not tell. A miner of which nothing
-    is known is taken to run at its highest preset.
+    The firmware's answer counts, except while a write is pending or where it does not tell: then what was sent last
+    stands, and not what was decided and never sent. A miner of which nothing is known is taken to run at its highest
+    preset.
     """
-    told = _told(now, facts, top_w)
-    if target is not None and (now.pending or told is None or told.same(target)):
+    told, target = _told(now, facts, top_w), memory.target
+    if target is not None and told is not None and told.same(target):
         return target
+    stands = target if memory.sent else memory.before
+    if stands is not None and (now.pending or told is None or told.same(stands)):
+        return stands
     return told if told is not None else Command(True, "", 1.0, top_w)
 
 

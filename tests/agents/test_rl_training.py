@@ -347,3 +347,23 @@ def test_comparisons_are_paired_with_every_rule() -> None:
     assert [(pair.agent, pair.baseline) for pair in pairs] == [("ppo", "same"), ("ppo", "less")]
     assert pairs[0].difference.estimate == 0.0
     assert pairs[1].difference.low == pairs[1].difference.high == 1.0
+
+
+@pytest.mark.parametrize(("probability", "runs"), [(1e-4, True), (2e-2, False)])
+def test_an_adder_cannot_run_a_site_into_a_likely_peak(probability: float, runs: bool) -> None:
+    from agents.rl.actions import build_actions, knowledge_of
+
+    world = build_world(EnvConfig(scenario="ercot/4cp", split=None, episode_days=0.25))
+    actions = build_actions(ActionSettings(kind="rule_price", rule="myopic_best_preset"), world)
+    schema = knowledge_of(world).schema
+    observation = np.zeros((1, schema.size), np.float32)
+    values = {
+        "hash_revenue_usd_per_ths_day": 0.07,
+        "price_last_usd_per_mwh": 500.0,
+        "level": 1.0,
+        "cp_rate_usd_per_kw": 10.0,
+        "peak_probability": probability,
+    }
+    for name, value in values.items():
+        observation[:, schema.slices[name]] = schema.by_name[name].encode(np.float64(value), xp=NUMPY)
+    assert bool((actions.action(observation, -np.ones((1, 1))) > -0.9).all()) is runs
