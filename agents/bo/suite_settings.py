@@ -100,8 +100,9 @@ class SuiteSettings:
             )
         if not 0 <= bench.teachers < max(bench.units, 1):
             raise ParamsError(explain(f"teachers is {bench.teachers}", allowed=f"0 to {bench.units - 1}"))
-        for key in self.unit_keys():
-            self.problem(key)
+        for spread in (1.0, *bench.other_spreads):
+            for key in self.unit_keys(spread):
+                self.problem(key)
 
     def unit_keys(self, spread: float = 1.0) -> list[UnitKey]:
         """All units in all ambients; the first of every model come first, so that a stopped run has met each."""

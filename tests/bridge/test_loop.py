@@ -309,6 +309,26 @@ async def test_a_pause_of_the_site_stops_writes_and_a_hot_miner_is_stopped(world
     assert site.snapshots[-1].miners[1].temp_chip_c < 85.0
 
 
+async def test_a_miner_whose_password_was_changed_is_left_alone_and_told_without_it(
+    world: Scenario, tmp_path: Path
+) -> None:
+    site = rehearse(world, tmp_path)
+    await site.bridge.start()
+    await site.run(0.2)
+    address = site.members[0].address
+    written = len(site.journal.intents(address))
+    site.emulator.inject(Fault(0, FaultKind.UNAUTHORIZED, site.emulator.elapsed_s, 3600.0))
+    site.decider.policy.level = 0.3  # type: ignore[attr-defined]
+    await site.run(0.5)
+    assert len(site.journal.intents(address)) == written
+    view = next(view for view in site.snapshots[-1].miners if view.name == address)
+    assert "unreachable" in view.holds
+    others = [one for one in site.members if one.address != address]
+    assert all(len(site.journal.intents(one.address)) > 0 for one in others), "the others are steered on"
+    await site.run(1.0)
+    assert len(site.journal.intents(address)) > written, "it is steered again when it lets the bridge in"
+
+
 async def test_no_secret_is_in_journal_snapshot_or_messages(world: Scenario, tmp_path: Path) -> None:
     site = rehearse(world, tmp_path)
     await site.bridge.start()

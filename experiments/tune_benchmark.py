@@ -1,0 +1,67 @@
+"""Every tuning method on every unit of a frozen set: ``python -m experiments.tune_benchmark bench=overclock_v1``.
+
+The same command goes on where a stopped run stopped.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from agents.bo.suite import Work, run_suite, stages
+from agents.bo.suite_settings import TAUGHT, SuiteSettings
+from agents.bo.suite_summary import rows_of, summarise
+from agents.bo.suite_tell import draw_suite, tell
+from experiments.entry import read_settings, telling_errors
+from minesim.bench.files import write_json, write_text
+
+REPORT_WIDTH = 130
+
+
+def run(settings: SuiteSettings, console: Console) -> dict[str, Any]:
+    """Compute what is missing, then print, write and draw all numbers."""
+    folder = Path(settings.out) / settings.bench.name
+    parts = sum(len(item.methods) for stage in stages(settings) for item in stage)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task(settings.bench.name, total=parts)
+
+        def on_done(item: Work, computed: int) -> None:
+            bar.update(task, advance=len(item.methods), description=item.key.title)
+
+        cells = run_suite(settings, folder / "cells", on_done)
+    summary = summarise(settings, cells)
+    tell(summary, console)
+    report = io.StringIO()
+    tell(summary, Console(file=report, width=REPORT_WIDTH))
+    write_text(folder / "report.txt", report.getvalue())
+    keys = settings.unit_keys()
+    rows = {name: rows_of(cells, keys, name) for name in (*settings.bench.methods, TAUGHT)}
+    draw_suite(folder / "methods.png", rows, summary)
+    write_json(folder / "summary.json", {"settings": asdict(settings), "summary": _plain(summary)})
+    console.print(f"Report, numbers, plot and parts: {folder}")
+    return summary
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+@hydra.main(version_base="1.3", config_path="../conf/tune_benchmark", config_name="tune_benchmark")
+def main(raw: DictConfig) -> None:
+    """Entry point."""
+    with telling_errors("What is finished is kept: run the same command again to go on from there."):
+        run(read_settings(SuiteSettings, raw), Console())
+
+
+if __name__ == "__main__":
+    main()
