@@ -105,7 +105,7 @@ def stages(settings: SuiteSettings) -> list[list[Work]]:
     bench = settings.bench
     plain_work = [Work(key, tuple(bench.methods)) for key in settings.unit_keys()]
     taught = [Work(key, (TAUGHT,)) for key in settings.unit_keys() if settings.is_taught(key)]
-    other = [Work(key, ("bo", "stock")) for spread in bench.other_spreads for key in settings.unit_keys(spread)]
+    other = [Work(key, ("bo", "stock")) for spread in bench.other_spreads for key in settings.spread_keys(spread)]
     return [plain_work, taught, other]
 
 

@@ -49,6 +49,7 @@ class SuiteBench:
         methods: compared at the assumed spread.
         teachers: so many first units of each model teach the others by method ``bo_taught``; 0 for none.
         other_spreads: factors at which stock and ``bo`` are compared beside it.
+        spread_units: on so many first units of each model.
     """
 
     name: str = "overclock_v1"
@@ -61,6 +62,7 @@ class SuiteBench:
     methods: list[str] = field(default_factory=lambda: ["bo", "stock"])
     teachers: int = 4
     other_spreads: list[float] = field(default_factory=lambda: [0.5, 2.0])
+    spread_units: int = 10
 
 
 @dataclass
@@ -100,14 +102,22 @@ class SuiteSettings:
             )
         if not 0 <= bench.teachers < max(bench.units, 1):
             raise ParamsError(explain(f"teachers is {bench.teachers}", allowed=f"0 to {bench.units - 1}"))
-        for spread in (1.0, *bench.other_spreads):
-            for key in self.unit_keys(spread):
-                self.problem(key)
+        if not 1 <= bench.spread_units <= bench.units:
+            raise ParamsError(explain(f"spread_units is {bench.spread_units}", allowed=f"1 to {bench.units}"))
+        for key in (*self.unit_keys(), *(k for spread in bench.other_spreads for k in self.spread_keys(spread))):
+            self.problem(key)
 
-    def unit_keys(self, spread: float = 1.0) -> list[UnitKey]:
+    def unit_keys(self) -> list[UnitKey]:
         """All units in all ambients; the first of every model come first, so that a stopped run has met each."""
+        return self._keys(self.bench.units, 1.0)
+
+    def spread_keys(self, spread: float) -> list[UnitKey]:
+        """The units that spreads are compared on."""
+        return self._keys(self.bench.spread_units, spread)
+
+    def _keys(self, units: int, spread: float) -> list[UnitKey]:
         bench = self.bench
-        seeds = range(bench.first_seed, bench.first_seed + bench.units)
+        seeds = range(bench.first_seed, bench.first_seed + units)
         return [UnitKey(m, seed, temp, spread) for seed in seeds for m in bench.models for temp in bench.temps_amb_c]
 
     def is_taught(self, key: UnitKey) -> bool:

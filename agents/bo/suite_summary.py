@@ -204,7 +204,7 @@ def summarise(settings: SuiteSettings, cells: Cells) -> dict[str, Any]:
     out["by_model"] = _split(rows["bo"], lambda key: key.model)
     out["by_temp_amb_c"] = _split(rows["bo"], lambda key: f"{key.temp_amb_c:g}")
     out["gains"] = {
-        f"{spread:g}": gains(*(rows_of(cells, settings.unit_keys(spread), name) for name in ("bo", "stock")))
+        f"{spread:g}": gains(*(rows_of(cells, settings.spread_keys(spread), name) for name in ("bo", "stock")))
         for spread in sorted({1.0, *bench.other_spreads})
     }
     return out

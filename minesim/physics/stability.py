@@ -7,6 +7,7 @@ sweep and its error on points left out are in :mod:`minesim.tuning.fit_stability
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from minesim.arrays import Array, Namespace
@@ -114,9 +115,11 @@ def lost_board_probability(error_ratio: Array, *, xp: Namespace) -> Array:
         xp: array namespace of ``error_ratio``.
 
     Returns:
-        Probability: a half at 25 %, under 1e-3 below 4 % (form and size assumed).
+        Probability: 0 without errors, a half at 25 %, under 1e-3 below 4 % (form and size assumed).
     """
-    return 1.0 / (1.0 + xp.exp(-(error_ratio - LOST_BOARD_ERROR_RATIO) / LOST_BOARD_WIDTH))
+    without = 1.0 / (1.0 + math.exp(LOST_BOARD_ERROR_RATIO / LOST_BOARD_WIDTH))
+    logistic = 1.0 / (1.0 + xp.exp(-(error_ratio - LOST_BOARD_ERROR_RATIO) / LOST_BOARD_WIDTH))
+    return (logistic - without) / (1.0 - without)
 
 
 def volt_ageing_factor(volt_v: Array, volt_ref_v: Array | float, *, xp: Namespace) -> Array:

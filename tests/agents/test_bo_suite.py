@@ -33,6 +33,7 @@ TINY = (
     "bench.teachers=1",
     "bench.methods=[bo,stock,sobol]",
     "bench.other_spreads=[]",
+    "bench.spread_units=2",
 )
 
 
@@ -164,6 +165,7 @@ def test_regret_and_its_comparison_by_hand() -> None:
         ("bench.methods=[bo,stock,tpee]", "'tpe'"),
         ("bench.methods=[tpe,stock]", "'bo'"),
         ("bench.teachers=5", "teachers"),
+        ("bench.spread_units=6", "spread_units"),
         ("bench.trials=0", "trials"),
         ("bench.other_spreads=[-1.0]", "-1"),
         ("jobs=0", "jobs"),
