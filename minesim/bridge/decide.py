@@ -247,11 +247,16 @@ class Decider:
                 self.memory.miners[address] = replace(self.memory.miners[address], ceiling=ceiling)
         self._fleet = None
 
-    def note_sent(self, addresses: Iterable[str]) -> None:
+    def note_sent(self, addresses: Iterable[str], halted: Collection[str] = frozenset()) -> None:
         """Remember that a write for the standing command of these miners went out.
 
         Only this counts as an own write: in shadow mode, where nothing is sent, dwell times and stop budgets rest. A
-        later write for the same command changes only when its rise was: a move of two writes may rise with the second.
+        later write for the same command changes only when its rise was, since a move of two writes may rise with the
+        second, and the budget of stops: a miner that came back by itself was stopped once more.
+
+        Args:
+            addresses: of miners that were written to.
+            halted: those of them that may have been stopped or paused by it.
         """
         for address in addresses:
             record = self.memory.miners[address]
@@ -259,10 +264,12 @@ class Decider:
                 continue
             if record.sent:
                 self._redate_rise(address, record)
+                if address in halted:
+                    self.memory.miners[address] = replace(record, stops_today=record.stops_today + 1.0)
                 continue
             index = self.fleet.index_of[address]
             change_w, least_w = record.change_w, float(self.fleet.curves.terms.rise_min_w[index])
-            rose, stopped = change_w > least_w, record.stops
+            rose, stopped = change_w > least_w, record.stops or address in halted
             sent_s = record.asked_s if self.memory.passed_s is None else self.memory.passed_s
             at_s = record.asked_s if sent_s - record.asked_s <= LATE_S else sent_s
             self.memory.miners[address] = replace(

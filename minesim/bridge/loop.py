@@ -29,6 +29,7 @@ from minesim.bridge.journal_store import JournalError
 from minesim.bridge.metrics import Metrics
 from minesim.bridge.miner import Identity, SetPower, SetPreset, SetThrottle, State, Write
 from minesim.bridge.outcomes import HORIZONS_S, Market, Track, Values, as_document
+from minesim.bridge.owned import is_halt
 from minesim.bridge.plan import Plan
 from minesim.bridge.poller import Lap, Poller
 from minesim.bridge.preflight import Finding, Severity, preflight
@@ -316,6 +317,7 @@ class Bridge:
             for name, facts in lap.facts.items():
                 self._preset_w[name] = {preset.name: preset.power_w for preset in facts.presets}
         opened = {intent.miner for intent in self._journal.open_intents()}
+        pauses = self._journal.pauses()
         now = {}
         for name, answers in lap.latest.items():
             owned = self._journal.owned(name)
@@ -323,7 +325,7 @@ class Bridge:
                 reading=answers.reading,
                 configuration=answers.configuration,
                 pending=name in opened,
-                by_hand=owned.held is not None or bool(self._blocked.get(name)),
+                by_hand=owned.held is not None or bool(self._blocked.get(name)) or name in pauses,
                 halted_by=owned.halted_by,
             )
         now_s = self._clock.now_s()
@@ -357,7 +359,9 @@ class Bridge:
         for label in sorted({self._label_of(order.miner) for order in orders}):
             mine = [order for order in orders if self._label_of(order.miner) == label]
             results += await self._writer.apply(mine, cycle=self._cycle, policy=label)
-        self._decider.note_sent({result.miner for result in results if result.intent is not None})
+        sent = [self._journal.intent(result.intent) for result in results if result.intent is not None]
+        halted = {intent.miner for intent in sent if is_halt(intent.write) and not intent.refused}
+        self._decider.note_sent({intent.miner for intent in sent}, halted)
         return results
 
     def _still_wanted(self, approval: Approval, wanted: Mapping[str, Plan]) -> bool:

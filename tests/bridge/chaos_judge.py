@@ -43,6 +43,7 @@ ALLOWED_WRITES: Final = frozenset(
 """All that a bridge which follows a policy may ask for (no fans, pools or reboots)."""
 ALLOWED_FIELDS: Final = frozenset({"miner.overclock.preset", "miner.overclock.preset_switcher.top_preset"})
 HALTS: Final = frozenset({"POST /mining/stop", "POST /mining/pause"})
+STARTS: Final = frozenset({"POST /mining/start", "POST /mining/resume"})
 STALE_S: Final = 60.0
 NEIGHBOUR_S: Final = 1800.0
 OVER_CAP_S: Final = 900.0
@@ -120,6 +121,7 @@ class Judge:
         self.first: dict[tuple[int, str], Any] = {}
         self.stops: Counter[tuple[int, int]] = Counter()
         self.day_count, self._local_day = 0, -1.0
+        self.halted: set[int] = set()
         self.hot = np.zeros(size, int)
         self.over_since_s: float | None = None
         self._answer = emulator.answer
@@ -184,6 +186,8 @@ class Judge:
         # A stop that the miner refused is none; one whose answer was lost may have been one.
         if what in HALTS and (delivery.reply is None or after_w[index] < before_w[index]):
             self._judge_stop(index, intent)
+        if what in STARTS:
+            self.halted.discard(index)
         cycle = None if intent is None else intent.cycle
         moved, highest_w = self.move.get(index, (None, 0.0))
         highest_w = float(highest_w if moved == cycle else before_w[index])
@@ -228,7 +232,10 @@ class Judge:
         told = " ".join(intent.reasons)
         used = self.stops[(index, self.day_count)]
         self.stops[(index, self.day_count)] += 1
-        if "hard limit" in told or "over its cap" in told or "cooled" in told:
+        # One that came back by itself, after a power cut say, is stopped again for the command that stands.
+        again = index in self.halted
+        self.halted.add(index)
+        if again or "hard limit" in told or "over its cap" in told or "cooled" in told:
             return
         self._worst("stops of a miner a day that a policy asked for", used + 1, self.bounds.stops_per_day)
         if used >= self.bounds.stops_per_day:
