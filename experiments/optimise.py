@@ -22,6 +22,8 @@ from agents.bo.figures import draw_front, draw_run
 from agents.bo.lessons import FILE, lesson_json, read_lesson
 from agents.bo.methods import method
 from agents.bo.run import Result, carry_out, judge
+from agents.bo.schedule import tuned_curve
+from agents.bo.schedule_compare import BEST, compare, draw_schedule, gain_over, market_days
 from agents.bo.settings import OptimiseSettings
 from agents.bo.study import Method, Study, load_study
 from experiments.entry import STOPPED, StopSign, read_settings, telling_errors
@@ -100,6 +102,23 @@ def keep_profile(study: Study, path: Path) -> None:
             return
 
 
+def schedule(study: Study, scenario: str, folder: Path, console: Console) -> dict[str, float]:
+    """Compare hourly power from the tuned curve with rules; returns USD a day by rule."""
+    days = market_days(scenario)
+    curve = tuned_curve(study.problem, study.told)
+    courses = compare(study.problem, curve, days)
+    table = Table(title=f"{len(curve.power_w)} settings, {len(days)} days of {scenario}", title_justify="left")
+    for column in ("rule", "USD/day", "schedule earns more, USD/day", "stops"):
+        table.add_column(column, justify="left" if column == "rule" else "right")
+    for name, course in courses.items():
+        gain = gain_over(courses, name)
+        more = "" if name == BEST else f"{gain.estimate:.3f} ({gain.low:.3f} to {gain.high:.3f})"
+        table.add_row(name, f"{course.value_usd.mean():.3f}", more, str(course.stops))
+    console.print(table)
+    draw_schedule(folder / "schedule.png", days, courses)
+    return {name: float(course.value_usd.mean()) for name, course in courses.items()}
+
+
 def optimise(settings: OptimiseSettings, console: Console) -> bool:
     """Tune, judge, write and draw. Returns whether all trials were carried out."""
     problem = settings.problem()
@@ -131,6 +150,7 @@ def optimise(settings: OptimiseSettings, console: Console) -> bool:
     if settings.method.startswith("bo"):
         surrogate = chosen.surrogate(problem, main_study.told)  # type: ignore[attr-defined]
         write_json(folder / FILE, lesson_json(problem, surrogate.lesson()))
+    scheduled = schedule(main_study, settings.schedule, folder, console) if settings.schedule else {}
     keep_profile(main_study, folder / "profile.json")
     write_json(
         folder / "result.json",
@@ -138,6 +158,7 @@ def optimise(settings: OptimiseSettings, console: Console) -> bool:
             "settings": asdict(settings),
             "serial": problem.serial,
             "knobs": problem.names,
+            "schedule": scheduled,
             "methods": {name: {**asdict(r), "trials_to_1pct": r.trials_to(0.01)} for name, r in results.items()},
         },
     )

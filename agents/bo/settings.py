@@ -41,6 +41,7 @@ class OptimiseSettings:
         seed: of the method's draws.
         compare: further methods.
         lessons: folders of finished runs on other units of the model.
+        schedule: scenario on whose real days hourly power from the tuned curve is compared; None for not.
         out: folder of results.
     """
 
@@ -55,6 +56,7 @@ class OptimiseSettings:
     seed: int = 0
     compare: list[str] = field(default_factory=list)
     lessons: list[str] = field(default_factory=list)
+    schedule: str | None = None
     out: str = "outputs/optimise"
 
     def check(self) -> None:

@@ -22,6 +22,7 @@ from agents.bo.schedule import (
     tuned_curve,
     valued,
 )
+from agents.bo.schedule_compare import BEST, compare, gain_over, market_days
 from agents.bo.study import Trial
 from minesim.errors import ParamsError
 from minesim.tuning.problem import tuning_problem
@@ -108,3 +109,25 @@ def test_nonsense_is_refused(prices: list[float], chances: list[float], told: st
 def test_a_start_takes_minutes_and_a_stop_wears() -> None:
     assert 0.0 < MOVES.change_h < MOVES.start_h < 0.5
     assert MOVES.stop_usd > 0.0
+
+
+def test_on_a_market_the_schedule_plays_day_after_day_and_beats_rules_where_prices_call_for_it() -> None:
+    problem = tuning_problem("Antminer S19j Pro", seed=1)
+    rng = np.random.default_rng(0)
+    days = 60.0 + 70.0 * rng.standard_normal((28, 1)) + 10.0 * rng.standard_normal((28, 24))
+    courses = compare(problem, CURVE, days)
+    assert max(courses, key=lambda name: courses[name].value_usd.sum()) == BEST
+    assert courses["stock, always on"].stops == 0
+    assert courses["stock, always on"].power_w.min() > 2500.0
+    for name in ("stock, always on", "tuned, by price"):
+        assert gain_over(courses, name).estimate > 0.0
+    # A day begins in the state that the one before ended in: no price change, no new start.
+    steady = compare(problem, CURVE, np.full((7, 24), 30.0))[BEST].value_usd
+    assert steady[0] < steady[1]
+    np.testing.assert_allclose(steady[1:], steady[1])
+
+
+def test_a_market_without_day_ahead_prices_is_refused() -> None:
+    with pytest.raises(ParamsError, match="day_ahead"):
+        market_days("ontario/energy_only")
+    assert market_days("ercot/energy_only").shape == (182, 24)
