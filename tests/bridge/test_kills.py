@@ -277,7 +277,7 @@ def kill_again_and_again(folder: Path, times: int) -> None:
             bridge.start()
             assert here.poll(60.0)
             here.recv()
-            time.sleep(chance.uniform(0.0, 1.2))
+            time.sleep(chance.uniform(0.0, 2.0))
             assert bridge.pid is not None
             os.kill(bridge.pid, signal.SIGKILL)
             bridge.join()
