@@ -183,22 +183,22 @@ class HallState:
 
 
 def start_state(hall: Hall, temp_amb_c: Array, *, xp: Namespace) -> HallState:
-    """A hall that has hashed for a while: sinks 30 K and chips 45 K over outdoors, fans at 60 % (assumed).
+    """A hall whose miners have hashed for a while, held near the fans' target whatever the weather (assumed).
 
     Args:
         hall: converted to the arrays of ``temp_amb_c``.
         temp_amb_c: outdoor air, degC, () or (B,).
         xp: namespace of the arrays.
     """
-    per_group = 0.0 * hall.miners.count + temp_amb_c
+    zero = 0.0 * (hall.miners.count + temp_amb_c)
     cells = xp.zeros_like(hall.room.treated_share)
     cells = cells[:, :, None] + temp_amb_c if temp_amb_c.ndim else cells + temp_amb_c
     return HallState(
-        temp_chip_c=per_group + 45.0,
-        temp_sink_c=per_group + 30.0,
-        temp_hot_c=per_group + 45.0,
-        log_duty=0.0 * per_group + math.log(0.6),
-        tripped=0.0 * per_group,
+        temp_chip_c=zero + 60.0,
+        temp_sink_c=zero + 48.0,
+        temp_hot_c=zero + 68.0,
+        log_duty=zero + math.log(0.6),
+        tripped=zero,
         structure_c=cells,
     )
 

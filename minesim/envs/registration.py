@@ -11,6 +11,7 @@ from minesim.errors import ParamsError, explain, nearest
 
 HASHRATE_TUNING = "minesim/HashrateTuning-v0"
 OVERCLOCK = "minesim/Overclock-v0"
+COOLING = "minesim/Cooling-v0"
 
 
 def register() -> None:
@@ -23,6 +24,8 @@ def register() -> None:
         )
     if OVERCLOCK not in registration.registry:
         registration.register(id=OVERCLOCK, entry_point="minesim.envs.overclock:OverclockEnv")
+    if COOLING not in registration.registry:
+        registration.register(id=COOLING, entry_point="minesim.envs.cooling:CoolingEnv")
 
 
 def env_ids() -> tuple[str, ...]:
@@ -33,6 +36,11 @@ def env_ids() -> tuple[str, ...]:
 def bench_env_ids() -> tuple[str, ...]:
     """Ids of the environments of a single unit on the bench, without a site."""
     return (OVERCLOCK,)
+
+
+def hall_env_ids() -> tuple[str, ...]:
+    """Ids of the environments of a cooled hall."""
+    return (COOLING,)
 
 
 def make_torch(env_id: str, num_envs: int, device: str = "cpu", **options: Any) -> Any:

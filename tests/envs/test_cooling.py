@@ -1,0 +1,124 @@
+"""minesim/Cooling-v0: checkers, determinism, what an agent may know, costs, and rules on observations."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from agents.baselines.cooling import FixedCooling, HottestChipPi
+from minesim.control.policy import Policy
+from minesim.envs.cooling import CoolingEnv
+from minesim.errors import ActionError, ParamsError
+from minesim.scenario.names import scenario
+
+
+def run(env: CoolingEnv, policy: Any, start_row: int, steps: int) -> tuple[list[np.ndarray], list[float], list[dict]]:
+    observation, _ = env.reset(seed=1, options={"start_row": start_row})
+    seen, rewards, infos = [observation], [], []
+    for _ in range(steps):
+        observation, reward, _, _, info = env.step(policy.act(observation))
+        seen.append(observation)
+        rewards.append(reward)
+        infos.append(info)
+    return seen, rewards, infos
+
+
+@pytest.mark.parametrize("options", [{}, {"noise_k": 0.3, "bias_k": 0.5, "drop_out": 0.2}])
+def test_checkers_pass_without_a_warning(options: dict[str, float]) -> None:
+    sb3 = pytest.importorskip("stable_baselines3.common.env_checker")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = gym.make("minesim/Cooling-v0", episode_days=1.0, **options)
+        check_env(env.unwrapped, skip_render_check=True)
+        sb3.check_env(env, warn=True)
+
+
+def test_an_episode_repeats_and_ends_at_its_horizon() -> None:
+    env = CoolingEnv(episode_days=0.25, noise_k=0.3, bias_k=0.5, drop_out=0.2)
+    policy = HottestChipPi(env.names, env.action_names)
+    first, second = [], []
+    for rewards in (first, second):
+        policy.reset()
+        observation, _ = env.reset(seed=5)
+        truncated = False
+        while not truncated:
+            observation, reward, terminated, truncated, _ = env.step(policy.act(observation))
+            assert env.observation_space.contains(observation)
+            assert not terminated
+            rewards.append(reward)
+    assert first == second
+    assert len(first) == 72
+
+
+def test_nothing_after_now_is_seen() -> None:
+    traces = scenario("generated").traces
+    changed = traces.copy(deep=True)
+    row, hours = 100, 6
+    for name in ("temp_amb_c", "rel_humidity_pct", "power_price_usd_per_mwh"):
+        after = changed[name].to_numpy().copy()
+        after[row + hours :] = after[row + hours :] * 0.7 + 3.0
+        changed[name] = ("time", after)
+    seen = []
+    for data in (traces, changed):
+        env = CoolingEnv(scenario=data, episode_days=1.0)
+        seen.append(np.array(run(env, FixedCooling(env.action_names, 0.7), row, hours * 12 + 3)[0]))
+    # The observation after the last step of an hour shows the next hour's weather: it is known at its start.
+    np.testing.assert_array_equal(seen[0][: hours * 12], seen[1][: hours * 12])
+    assert not np.array_equal(seen[0][-1], seen[1][-1])
+
+
+def test_a_hall_with_weak_fans_costs_and_full_fans_cost_less_in_limits() -> None:
+    env = CoolingEnv(episode_days=1.0)
+    hot_row = int(np.argmax(env._temp_c[24:-48])) + 24
+    weak = run(env, FixedCooling(env.action_names, 0.3), hot_row, 24)[2]
+    full = run(env, FixedCooling(env.action_names, 1.0, pad_duty=1.0), hot_row, 24)[2]
+    # They overheat, trip, and hash no more until they have cooled.
+    assert sum(i["cost_chip"] for i in weak) >= 1.0
+    assert weak[-1]["lost_usd"] < -0.1
+    assert full[-1]["lost_usd"] == pytest.approx(0.0, abs=1e-9)
+    # The step of the reset is dry: its heat shows in the first step.
+    assert sum(i["cost_chip"] for i in full[1:]) == 0.0
+    assert full[-1]["water_kg"] > 0.0 == weak[-1]["water_kg"]
+
+
+def test_reward_is_the_sum_of_its_terms_and_chips_are_whole_degrees() -> None:
+    env = CoolingEnv(episode_days=1.0)
+    seen, rewards, infos = run(env, FixedCooling(env.action_names, 0.7), 200, 5)
+    for reward, info in zip(rewards, infos, strict=True):
+        assert reward == pytest.approx(sum(v for k, v in info.items() if k.endswith("_usd")))
+        assert info["pue"] > 1.0
+    chips = seen[-1][[n.startswith("temp_chip_") for n in env.names]]
+    assert len(chips) == 16
+    assert np.array_equal(chips, np.round(chips))
+
+
+def test_the_rule_on_the_hottest_chip_spends_less_than_full_fans_and_breaks_no_chip_limit() -> None:
+    env = CoolingEnv(episode_days=2.0)
+    rule = HottestChipPi(env.names, env.action_names)
+    assert isinstance(rule, Policy)
+    by_rule = run(env, rule, 300, 288)[2]
+    full = run(env, FixedCooling(env.action_names, 1.0), 300, 288)[2]
+    assert sum(i["power_cooling_w"] for i in by_rule) < 0.8 * sum(i["power_cooling_w"] for i in full)
+    assert sum(i["cost_chip"] for i in by_rule) == 0.0
+
+
+def test_bad_input_names_the_culprit() -> None:
+    with pytest.raises(ParamsError, match="sensor 'roof'"):
+        CoolingEnv(sensors={"roof": (99.0, 1.0)})
+    with pytest.raises(ParamsError, match="dt_s is 700"):
+        CoolingEnv(dt_s=700.0)
+    with pytest.raises(ParamsError, match="drop_out 1"):
+        CoolingEnv(drop_out=1.0)
+    env = CoolingEnv(episode_days=1.0)
+    with pytest.raises(ParamsError, match="reset option 'splt'"):
+        env.reset(options={"splt": "test"})
+    env.reset(seed=0)
+    with pytest.raises(ActionError):
+        env.step(np.full(len(env.action_names), np.nan))
+    with pytest.raises(ParamsError, match="speed is 2"):
+        FixedCooling(env.action_names, 2.0)
