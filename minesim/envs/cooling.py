@@ -104,7 +104,7 @@ class CoolingEnv(gym.Env[np.ndarray, np.ndarray]):
         }
         self._steps = round(episode_days * 86400.0 / dt_s)
         self._row_steps = round(ROW_S / dt_s)
-        self._rated_w = float(plan.groups[0].power_w * sum(group.miners for group in plan.groups))
+        self._rated_w = float(sum(group.power_w * group.miners for group in plan.groups))
         self._fans_w = sum(self.hall.plant.fan_power_w)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (len(self.action_names),), np.float32)
         is_temp = np.array([name.endswith("_c") for name in self.names])
