@@ -18,7 +18,6 @@ from minesim.control.envelope import Reason
 from minesim.economics.tariff import tariff_names
 from minesim.envs import env_ids
 from minesim.envs.describe import renew_tables
-from minesim.envs.registration import bench_env_ids, hall_env_ids
 from minesim.scenario import scenario_names
 
 ROOT = Path(minesim.__file__).parents[1]
@@ -79,7 +78,7 @@ def test_links_lead_to_files(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_named_files_exist(page: str) -> None:
     for name in re.findall(r"`((?:minesim|agents|tests|docs|examples|experiments|conf)/[\w./-]+)`", text_of(page)):
-        assert name in (*env_ids(), *bench_env_ids(), *hall_env_ids()) or (ROOT / name).exists(), f"{page} names {name}"
+        assert name in env_ids() or (ROOT / name).exists(), f"{page} names {name}"
 
 
 @pytest.mark.parametrize("page", PAGES)

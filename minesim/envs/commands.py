@@ -18,16 +18,18 @@ app = typer.Typer(help="Gymnasium environments.")
 
 @app.callback(invoke_without_command=True)
 def list_envs(ctx: typer.Context) -> None:
-    """List the registered environments with the sizes that they have without options."""
+    """List the registered environments; those of a site with the sizes that they have without options."""
     if ctx.invoked_subcommand is not None:
         return
     from minesim.envs.describe import option_rows, summary
-    from minesim.envs.registration import env_ids
+    from minesim.envs.registration import ENVS
 
     console = Console()
-    for env_id in env_ids():
+    for env_id, row in ENVS.items():
+        console.print(f"[bold]{env_id}[/bold]: {row.summary} ({row.page})", highlight=False)
+        if not row.is_site:
+            continue
         about = summary(env_id, _world())
-        console.print(f"[bold]{env_id}[/bold]", highlight=False)
         console.print(
             f"  observation: {about.observations} numbers, action: {about.actions} numbers in -1 ... 1\n"
             f"  by default: site {about.site} ({about.cohorts} cohorts), scenario {about.scenario}, "
@@ -51,11 +53,14 @@ def describe(
     """Show channels with units, bounds and scale, action, reward terms, cost, options and info of an environment."""
     from minesim.control.observe import schema
     from minesim.envs import describe as told
-    from minesim.envs.registration import env_ids
+    from minesim.envs.registration import ENVS, site_env_ids
     from minesim.errors import ParamsError, explain, nearest
 
-    if env_id not in env_ids():
-        raise ParamsError(explain(f"no environment {env_id!r}", fix=nearest(env_id, env_ids())))
+    if env_id not in ENVS:
+        raise ParamsError(explain(f"no environment {env_id!r}", fix=nearest(env_id, ENVS)))
+    if env_id not in site_env_ids():
+        typer.echo(f"{env_id}: {ENVS[env_id].summary}. Its page: {ENVS[env_id].page}")
+        return
     if renew is not None:
         typer.echo(f"{renew}: {'tables renewed' if told.renew_page(renew) else 'nothing to renew'}")
         return

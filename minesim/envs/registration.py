@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gymnasium.envs import registration
@@ -14,33 +15,62 @@ OVERCLOCK = "minesim/Overclock-v0"
 COOLING = "minesim/Cooling-v0"
 
 
+@dataclass(frozen=True)
+class EnvEntry:
+    """An environment.
+
+    Attributes:
+        entry_point: of one.
+        summary: one line for people.
+        page: of the docs.
+        vector_entry_point: of the native batch; None where there is none.
+        is_site: whether it is a site in a scenario, with difficulty, batch and torch.
+    """
+
+    entry_point: str
+    summary: str
+    page: str
+    vector_entry_point: str | None = None
+    is_site: bool = False
+
+
+ENVS: Mapping[str, EnvEntry] = {
+    HASHRATE_TUNING: EnvEntry(
+        "minesim.envs.single:HashrateTuningEnv",
+        "a site: power of every cohort, under prices, tariffs and limits",
+        "docs/envs/hashrate_tuning.md",
+        "minesim.envs.batch:HashrateTuningVectorEnv",
+        is_site=True,
+    ),
+    OVERCLOCK: EnvEntry(
+        "minesim.envs.overclock:OverclockEnv",
+        "one unit on the bench: volts, clocks and fans within a budget of trials",
+        "docs/envs/overclock.md",
+    ),
+    COOLING: EnvEntry(
+        "minesim.envs.cooling:CoolingEnv",
+        "one cooled hall: room fans, pad, dampers and share of load",
+        "docs/envs/cooling.md",
+    ),
+}
+"""The one table of environments."""
+
+
 def register() -> None:
     """Register all environments of minesim; safe to call twice."""
-    if HASHRATE_TUNING not in registration.registry:
-        registration.register(
-            id=HASHRATE_TUNING,
-            entry_point="minesim.envs.single:HashrateTuningEnv",
-            vector_entry_point="minesim.envs.batch:HashrateTuningVectorEnv",
-        )
-    if OVERCLOCK not in registration.registry:
-        registration.register(id=OVERCLOCK, entry_point="minesim.envs.overclock:OverclockEnv")
-    if COOLING not in registration.registry:
-        registration.register(id=COOLING, entry_point="minesim.envs.cooling:CoolingEnv")
+    for env_id, row in ENVS.items():
+        if env_id not in registration.registry:
+            registration.register(id=env_id, entry_point=row.entry_point, vector_entry_point=row.vector_entry_point)
 
 
 def env_ids() -> tuple[str, ...]:
-    """Ids of all environments of a site: scenario, difficulty, batch and torch."""
-    return (HASHRATE_TUNING,)
+    """Ids of all environments."""
+    return tuple(ENVS)
 
 
-def bench_env_ids() -> tuple[str, ...]:
-    """Ids of the environments of a single unit on the bench, without a site."""
-    return (OVERCLOCK,)
-
-
-def hall_env_ids() -> tuple[str, ...]:
-    """Ids of the environments of a cooled hall."""
-    return (COOLING,)
+def site_env_ids() -> tuple[str, ...]:
+    """Ids of the environments of a site: scenario, difficulty, batch and torch."""
+    return tuple(env_id for env_id, row in ENVS.items() if row.is_site)
 
 
 def make_torch(env_id: str, num_envs: int, device: str = "cpu", **options: Any) -> Any:

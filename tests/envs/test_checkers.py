@@ -20,19 +20,19 @@ def _warnings_are_errors() -> object:
         yield
 
 
-@pytest.mark.parametrize("env_id", minesim.envs.env_ids())
+@pytest.mark.parametrize("env_id", minesim.envs.site_env_ids())
 @pytest.mark.parametrize("difficulty", ["easy", "medium", "hard"])
 def test_gymnasium_checker(env_id: str, difficulty: str) -> None:
     check_env(gym.make(env_id, difficulty=difficulty, episode_days=1.0).unwrapped, skip_render_check=True)
 
 
-@pytest.mark.parametrize("env_id", minesim.envs.env_ids())
+@pytest.mark.parametrize("env_id", minesim.envs.site_env_ids())
 def test_sb3_checker(env_id: str) -> None:
     checker = pytest.importorskip("stable_baselines3.common.env_checker")
     checker.check_env(gym.make(env_id, episode_days=1.0), warn=True)
 
 
-@pytest.mark.parametrize("env_id", minesim.envs.env_ids())
+@pytest.mark.parametrize("env_id", minesim.envs.site_env_ids())
 @pytest.mark.parametrize("mode", ["vector_entry_point", "sync"])
 def test_vector_form_resets_and_steps_inside_its_spaces(env_id: str, mode: str) -> None:
     envs = RecordEpisodeStatistics(gym.make_vec(env_id, num_envs=3, vectorization_mode=mode, episode_days=0.5))
