@@ -14,14 +14,14 @@ from agents.baselines.named import named_rule
 from agents.benchmark.settings import BenchmarkSettings, Site, Suite, Weeks
 from agents.benchmark.suite import benchmark
 from agents.promotable import Promotable
-from minesim.bridge.explain import explain_miner, tell_outcomes
-from minesim.bridge.inventory import Inventory, load_inventory
-from minesim.bridge.journal import Journal, Reader
 from minesim.bridge.loop import Mode
-from minesim.bridge.outcomes import from_journal
-from minesim.bridge.restore import restore
 from minesim.bridge.service import JOURNAL, SNAPSHOT, ServiceSettings, open_ports, run_bridge
-from minesim.bridge.snapshot import read_snapshot
+from minesim.bridge.settings.inventory import Inventory, load_inventory
+from minesim.bridge.telling.outcomes import from_journal
+from minesim.bridge.telling.snapshot import read_snapshot
+from minesim.bridge.writing.explain import explain_miner, tell_outcomes
+from minesim.bridge.writing.journal import Journal, Reader
+from minesim.bridge.writing.restore import restore
 from minesim.control.bundle import Bundle, read_bundle
 from minesim.emulator import Emulator, Weather
 from minesim.promote.promotion import Request, judge, promote

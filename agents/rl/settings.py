@@ -26,18 +26,18 @@ class ActionSettings:
             myopic rule then acts on.
         rule: rule of a residual or a rule's price. ``best`` is the one that earned most on validation weeks: in a
             benchmark among the rules tuned there, else by the packaged record.
-        params: parameters of that rule; tuned ones where there are none.
         scale: of a residual, in units of the action; 2 reaches every action from every rule action.
         price_max_usd_per_mwh: largest adder of either sign (assumed).
         per_cohort: one adder per cohort instead of one for the site.
+        params: parameters of the rule; tuned ones where there are none.
     """
 
     kind: str = "direct"
     rule: str = BEST_RULE
-    params: dict[str, float] = field(default_factory=dict)
     scale: float = 1.0
     price_max_usd_per_mwh: float = 5000.0
     per_cohort: bool = False
+    params: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass

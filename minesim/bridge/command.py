@@ -16,8 +16,8 @@ import typer
 from minesim.errors import ParamsError, explain
 
 if TYPE_CHECKING:
-    from minesim.bridge.journal import Desk, Reader
-    from minesim.bridge.notify import Channel
+    from minesim.bridge.telling.notify import Channel
+    from minesim.bridge.writing.journal import Desk, Reader
     from minesim.control.bundle import RuleFactory
 
 INCOMPLETE = 3
@@ -79,10 +79,10 @@ def bridge_app(rules: Callable[[], RuleFactory]) -> typer.Typer:
             raise ParamsError(
                 explain("the bridge needs an inventory and a bundle", fix="Give --inventory and --bundle.")
             )
-        from minesim.bridge.inventory import load_inventory
         from minesim.bridge.loop import Mode
+        from minesim.bridge.rollouts.waves import Design
         from minesim.bridge.service import ServiceSettings, plan_for, run_bridge
-        from minesim.bridge.waves import Design
+        from minesim.bridge.settings.inventory import load_inventory
         from minesim.control.bundle import read_bundle
         from minesim.control.trust import read_trusted_keys
 
@@ -110,7 +110,7 @@ def bridge_app(rules: Callable[[], RuleFactory]) -> typer.Typer:
     def top(state: StateOption = None) -> None:
         """Watch the running bridge in the terminal."""
         from minesim.bridge.service import SNAPSHOT
-        from minesim.bridge.top import watch
+        from minesim.bridge.telling.top import watch
 
         watch(_state(state) / SNAPSHOT)
 
@@ -120,8 +120,8 @@ def bridge_app(rules: Callable[[], RuleFactory]) -> typer.Typer:
         from rich.console import Console
 
         from minesim.bridge.service import SNAPSHOT
-        from minesim.bridge.snapshot import read_snapshot
-        from minesim.bridge.top import Screen
+        from minesim.bridge.telling.snapshot import read_snapshot
+        from minesim.bridge.telling.top import Screen
 
         Console().print(Screen(read_snapshot(_state(state) / SNAPSHOT), time.time()))
 
@@ -134,7 +134,7 @@ def bridge_app(rules: Callable[[], RuleFactory]) -> typer.Typer:
         """Explain what a miner does: the last decision, what limited it, and every write with its reasons."""
         from rich.console import Console
 
-        from minesim.bridge.explain import explain_miner
+        from minesim.bridge.writing.explain import explain_miner
 
         with _reader(state) as reader:
             explain_miner(reader, miner, count, Console(), time.time())
@@ -144,7 +144,7 @@ def bridge_app(rules: Callable[[], RuleFactory]) -> typer.Typer:
         """Show what was realised against what was predicted, after 10 min, 1 h and 24 h."""
         from rich.console import Console
 
-        from minesim.bridge.explain import tell_outcomes
+        from minesim.bridge.writing.explain import tell_outcomes
 
         with _reader(state) as reader:
             tell_outcomes(reader, Console())
@@ -154,7 +154,7 @@ def bridge_app(rules: Callable[[], RuleFactory]) -> typer.Typer:
         """List what the bridge would do and waits to be told (advise mode)."""
         from rich.console import Console
 
-        from minesim.bridge.explain import list_proposals
+        from minesim.bridge.writing.explain import list_proposals
 
         with _reader(state) as reader:
             list_proposals(reader, Console(), time.time())
@@ -203,11 +203,11 @@ def bridge_app(rules: Callable[[], RuleFactory]) -> typer.Typer:
     def restore(inventory: InventoryOption, state: StateOption = None) -> None:
         """Put back every setting that the bridge wrote; the bridge must not run. Exits with 3 if something is left."""
         from minesim.bridge.clock import SystemClock
-        from minesim.bridge.inventory import load_inventory
-        from minesim.bridge.journal import Journal
-        from minesim.bridge.restore import Restored
-        from minesim.bridge.restore import restore as put_back
         from minesim.bridge.service import JOURNAL, open_ports
+        from minesim.bridge.settings.inventory import load_inventory
+        from minesim.bridge.writing.journal import Journal
+        from minesim.bridge.writing.restore import Restored
+        from minesim.bridge.writing.restore import restore as put_back
 
         site, clock = load_inventory(inventory), SystemClock()
 
@@ -232,8 +232,8 @@ def bridge_app(rules: Callable[[], RuleFactory]) -> typer.Typer:
         """Show the rollout of a candidate with its evidence, turn it back, or start it anew."""
         from rich.console import Console
 
-        from minesim.bridge.rollout_view import show
-        from minesim.bridge.trial import GO_ANEW, GO_BACK
+        from minesim.bridge.rollouts.rollout_view import show
+        from minesim.bridge.rollouts.trial import GO_ANEW, GO_BACK
 
         words = {"back": GO_BACK, "anew": GO_ANEW}
         if word not in {"show", *words}:
@@ -249,14 +249,14 @@ def bridge_app(rules: Callable[[], RuleFactory]) -> typer.Typer:
     @app.command("rules")
     def rules_for_prometheus() -> None:
         """Print the alert rules for Prometheus."""
-        from minesim.bridge.alerts import prometheus_rules
+        from minesim.bridge.telling.alerts import prometheus_rules
 
         typer.echo(prometheus_rules())
 
     @app.command()
     def unit() -> None:
         """Print the systemd unit."""
-        from minesim.bridge.watchdog import unit_text
+        from minesim.bridge.telling.watchdog import unit_text
 
         typer.echo(unit_text())
 
@@ -268,8 +268,8 @@ def bridge_app(rules: Callable[[], RuleFactory]) -> typer.Typer:
     ) -> None:
         """Look for VNish miners in an address range; nothing is written."""
         from minesim.bridge.clock import SystemClock
-        from minesim.bridge.discovery import discover as look
-        from minesim.bridge.discovery import parse_range
+        from minesim.bridge.miners.discovery import discover as look
+        from minesim.bridge.miners.discovery import parse_range
 
         async def run_it() -> int:
             found = 0
@@ -290,15 +290,15 @@ def _state(given: Path | None) -> Path:
 
 
 def _reader(state: Path | None) -> Reader:
-    from minesim.bridge.journal import Reader
     from minesim.bridge.service import JOURNAL
+    from minesim.bridge.writing.journal import Reader
 
     return Reader.open(_state(state) / JOURNAL)
 
 
 def _desk(state: Path | None) -> Desk:
-    from minesim.bridge.journal import Desk
     from minesim.bridge.service import JOURNAL
+    from minesim.bridge.writing.journal import Desk
 
     return Desk.open(_state(state) / JOURNAL)
 
@@ -318,8 +318,8 @@ def _person() -> str:
 def _channels(
     webhook: str, host: str, sender: str, recipients: list[str], user: str, password: str
 ) -> tuple[Channel, ...]:
-    from minesim.bridge.notify import Email, Webhook
-    from minesim.bridge.secret import read_secret
+    from minesim.bridge.settings.secret import read_secret
+    from minesim.bridge.telling.notify import Email, Webhook
 
     found: list[Channel] = []
     if webhook:

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import httpx
 
 from minesim.bridge.feeds import FeedError, Interval
-from minesim.bridge.secret import read_secret
+from minesim.bridge.settings.secret import read_secret
 from minesim.errors import ParamsError, explain
 
 TIMEOUT_S: Final = 10.0

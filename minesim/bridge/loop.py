@@ -1,7 +1,8 @@
 """The bridge's loop: poll, settle, decide, plan, then nothing (shadow), ask a person (advise) or write (auto).
 
-:class:`Bridge` holds no rule of its own: what may be done is decided by :mod:`minesim.bridge.decide` and its guard,
-what is missing by :mod:`minesim.bridge.plan`, how it is written by :mod:`minesim.bridge.actuator`.
+:class:`Bridge` holds no rule of its own: what may be done is decided by :mod:`minesim.bridge.deciding.decide` and its
+guard, what is missing by :mod:`minesim.bridge.writing.plan`, how it is written by
+:mod:`minesim.bridge.writing.actuator`.
 """
 
 from __future__ import annotations
@@ -16,28 +17,28 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from minesim.bridge.actuator import Actuator, Order, Planner, Result
-from minesim.bridge.alerts import Alert
 from minesim.bridge.clock import Clock
-from minesim.bridge.decide import Decider, Decision, Pass
+from minesim.bridge.deciding.decide import Decider, Decision, Pass
+from minesim.bridge.deciding.guard import AGE_MAX_S, Why
+from minesim.bridge.deciding.readings import MinerNow, SiteNow
 from minesim.bridge.feeds import series_rule
-from minesim.bridge.fleet import Member
-from minesim.bridge.guard import AGE_MAX_S, Why
-from minesim.bridge.journal import WHOLE_SITE, Journal
-from minesim.bridge.journal_records import Approval, ApprovalState
-from minesim.bridge.journal_store import JournalError
-from minesim.bridge.metrics import Metrics
-from minesim.bridge.miner import Identity, SetPower, SetPreset, SetThrottle, State, Write
-from minesim.bridge.outcomes import HORIZONS_S, Market, Track, Values, as_document
-from minesim.bridge.owned import is_halt
-from minesim.bridge.plan import Plan
-from minesim.bridge.poller import Lap, Poller
-from minesim.bridge.preflight import Finding, Severity, preflight
-from minesim.bridge.readings import MinerNow, SiteNow
-from minesim.bridge.rollout import Condition, Effect, conditions_of
-from minesim.bridge.snapshot import ActionView, FeedView, MinerView, PolicyView, Snapshot
-from minesim.bridge.trial import GO_ANEW, GO_BACK, Move, Seen, Trial
-from minesim.bridge.vnish_writes import TOP_PRESET
+from minesim.bridge.miners.fleet import Member
+from minesim.bridge.miners.miner import Identity, SetPower, SetPreset, SetThrottle, State, Write
+from minesim.bridge.miners.poller import Lap, Poller
+from minesim.bridge.miners.preflight import Finding, Severity, preflight
+from minesim.bridge.miners.vnish_writes import TOP_PRESET
+from minesim.bridge.rollouts.rollout import Condition, Effect, conditions_of
+from minesim.bridge.rollouts.trial import GO_ANEW, GO_BACK, Move, Seen, Trial
+from minesim.bridge.telling.alerts import Alert
+from minesim.bridge.telling.metrics import Metrics
+from minesim.bridge.telling.outcomes import HORIZONS_S, Market, Track, Values, as_document
+from minesim.bridge.telling.snapshot import ActionView, FeedView, MinerView, PolicyView, Snapshot
+from minesim.bridge.writing.actuator import Actuator, Order, Planner, Result
+from minesim.bridge.writing.journal import WHOLE_SITE, Journal
+from minesim.bridge.writing.journal_records import Approval, ApprovalState
+from minesim.bridge.writing.journal_store import JournalError
+from minesim.bridge.writing.owned import is_halt
+from minesim.bridge.writing.plan import Plan
 
 LOG = logging.getLogger(__name__)
 MEMORY_KEY: Final = "decider"

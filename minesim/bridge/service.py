@@ -13,26 +13,26 @@ from typing import Final
 
 import httpx
 
-from minesim.bridge.actuator import Actuator, Planner, ReadOnlyPort
 from minesim.bridge.clock import Clock, SystemClock
-from minesim.bridge.decide import Decider
+from minesim.bridge.deciding.decide import Decider
+from minesim.bridge.deciding.readings import SiteNow
 from minesim.bridge.feeds import FeedError
-from minesim.bridge.inventory import Inventory, InventoryMiner
-from minesim.bridge.journal import Journal
 from minesim.bridge.loop import Bridge, LoopSettings, Mode
-from minesim.bridge.metrics import Metrics, serve
-from minesim.bridge.miner import MinerPort
-from minesim.bridge.notify import Channel, Notifier
-from minesim.bridge.poller import Poller
-from minesim.bridge.readings import SiteNow
-from minesim.bridge.secret import read_secret
-from minesim.bridge.snapshot import PolicyView
-from minesim.bridge.tell import Teller
-from minesim.bridge.trial import Trial
-from minesim.bridge.vnish import VnishMiner
-from minesim.bridge.vnish_auth import Credentials
-from minesim.bridge.watchdog import STOPPING, tell_systemd
-from minesim.bridge.waves import Design, RolloutPlan
+from minesim.bridge.miners.miner import MinerPort
+from minesim.bridge.miners.poller import Poller
+from minesim.bridge.miners.vnish import VnishMiner
+from minesim.bridge.miners.vnish_auth import Credentials
+from minesim.bridge.rollouts.trial import Trial
+from minesim.bridge.rollouts.waves import Design, RolloutPlan
+from minesim.bridge.settings.inventory import Inventory, InventoryMiner
+from minesim.bridge.settings.secret import read_secret
+from minesim.bridge.telling.metrics import Metrics, serve
+from minesim.bridge.telling.notify import Channel, Notifier
+from minesim.bridge.telling.snapshot import PolicyView
+from minesim.bridge.telling.tell import Teller
+from minesim.bridge.telling.watchdog import STOPPING, tell_systemd
+from minesim.bridge.writing.actuator import Actuator, Planner, ReadOnlyPort
+from minesim.bridge.writing.journal import Journal
 from minesim.control.bundle import Bundle, RuleFactory, require_fleet
 from minesim.control.envelope import Limits
 from minesim.control.fleet import fleet_curves

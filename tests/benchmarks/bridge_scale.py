@@ -21,14 +21,14 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.baselines.named import named_rule
-from minesim.bridge.actuator import Planner, ReadOnlyPort
 from minesim.bridge.clock import SystemClock
-from minesim.bridge.inventory import load_inventory
-from minesim.bridge.journal import Journal
 from minesim.bridge.loop import Bridge, LoopSettings
-from minesim.bridge.poller import Poller
+from minesim.bridge.miners.poller import Poller
 from minesim.bridge.service import make_decider, open_ports
-from minesim.bridge.snapshot import PolicyView
+from minesim.bridge.settings.inventory import load_inventory
+from minesim.bridge.telling.snapshot import PolicyView
+from minesim.bridge.writing.actuator import Planner, ReadOnlyPort
+from minesim.bridge.writing.journal import Journal
 from minesim.control.bundle import Bundle
 from minesim.control.envelope import limits
 from minesim.control.manifest import Manifest, RulePolicy, cohort_entries

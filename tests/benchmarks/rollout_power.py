@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minesim.bridge.rollout import Status
+from minesim.bridge.rollouts.rollout import Status
 from tests.bridge.test_rollout import PLAN, story
 from tests.bridge.test_sequential import ever_above_zero
 

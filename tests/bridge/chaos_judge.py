@@ -15,9 +15,9 @@ from typing import Any, Final
 import numpy as np
 
 from minesim.arrays import NUMPY
-from minesim.bridge.journal import Reader
-from minesim.bridge.journal_records import Intent, encode_write
-from minesim.bridge.miner import SetPower, SetPreset, SetThrottle, Write
+from minesim.bridge.miners.miner import SetPower, SetPreset, SetThrottle, Write
+from minesim.bridge.writing.journal import Reader
+from minesim.bridge.writing.journal_records import Intent, encode_write
 from minesim.control.actuate import command_power_w
 from minesim.control.envelope import Limits
 from minesim.emulator.emulator import Emulator

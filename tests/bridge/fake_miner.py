@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from minesim.bridge.miner import (
+from minesim.bridge.miners.miner import (
     Configuration,
     FanMode,
     Identity,

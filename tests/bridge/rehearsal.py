@@ -10,22 +10,22 @@ import numpy as np
 
 from agents.baselines.base import Knowledge, Rule
 from minesim.arrays import NUMPY
-from minesim.bridge.actuator import Actuator, Planner
-from minesim.bridge.alerts import Alert
 from minesim.bridge.clock import Clock
-from minesim.bridge.decide import Decider, Settings
+from minesim.bridge.deciding.decide import Decider, Settings
+from minesim.bridge.deciding.readings import SiteNow
 from minesim.bridge.feeds import FeedBook
-from minesim.bridge.fleet import Member
-from minesim.bridge.journal import Journal
 from minesim.bridge.loop import Bridge, LoopSettings, Mode
-from minesim.bridge.metrics import Metrics
-from minesim.bridge.poller import Poller, PollLimits
-from minesim.bridge.readings import SiteNow
-from minesim.bridge.snapshot import PolicyView, Snapshot
-from minesim.bridge.trial import Trial
-from minesim.bridge.vnish import VnishMiner
-from minesim.bridge.vnish_auth import Credentials
-from minesim.bridge.waves import RolloutPlan
+from minesim.bridge.miners.fleet import Member
+from minesim.bridge.miners.poller import Poller, PollLimits
+from minesim.bridge.miners.vnish import VnishMiner
+from minesim.bridge.miners.vnish_auth import Credentials
+from minesim.bridge.rollouts.trial import Trial
+from minesim.bridge.rollouts.waves import RolloutPlan
+from minesim.bridge.telling.alerts import Alert
+from minesim.bridge.telling.metrics import Metrics
+from minesim.bridge.telling.snapshot import PolicyView, Snapshot
+from minesim.bridge.writing.actuator import Actuator, Planner
+from minesim.bridge.writing.journal import Journal
 from minesim.control.actuate import command_power_w
 from minesim.control.envelope import limits
 from minesim.control.fleet import CohortSpec, fleet_curves

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minesim.bridge.snapshot import MinerView, Snapshot
+from minesim.bridge.telling.snapshot import MinerView, Snapshot
 
 NOW_S = 1_750_000_000.0
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from minesim.bridge.fleet import Member, MinerFacts
-from minesim.bridge.miner import Configuration, FanMode, ModelLimits, Preset, Reading, State, Switcher
-from minesim.bridge.plan import Desired
-from minesim.bridge.readings import MinerNow
+from minesim.bridge.deciding.readings import MinerNow
+from minesim.bridge.miners.fleet import Member, MinerFacts
+from minesim.bridge.miners.miner import Configuration, FanMode, ModelLimits, Preset, Reading, State, Switcher
+from minesim.bridge.writing.plan import Desired
 from minesim.control.fleet import CohortSpec, tuned_presets
 
 LIMITS = ModelLimits(

@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
-from minesim.bridge.actuator import Actuator, Answers, Order, Planner, ReadOnlyPort, WriteLimits
-from minesim.bridge.journal import WHOLE_SITE, Desk, Journal
-from minesim.bridge.journal_records import IntentState
-from minesim.bridge.journal_store import JournalUnwritable
-from minesim.bridge.miner import MinerRefused, Power, SetFields, SetPower, SetPreset, SetThrottle, State
-from minesim.bridge.owned import Held
-from minesim.bridge.plan import Desired, Note
+from minesim.bridge.miners.miner import MinerRefused, Power, SetFields, SetPower, SetPreset, SetThrottle, State
+from minesim.bridge.writing.actuator import Actuator, Answers, Order, Planner, ReadOnlyPort, WriteLimits
+from minesim.bridge.writing.journal import WHOLE_SITE, Desk, Journal
+from minesim.bridge.writing.journal_records import IntentState
+from minesim.bridge.writing.journal_store import JournalUnwritable
+from minesim.bridge.writing.owned import Held
+from minesim.bridge.writing.plan import Desired, Note
 from tests.bridge.fake_miner import FakeClock, FakeMiner, Fault
 
 PRESET = "miner.overclock.preset"

@@ -6,15 +6,15 @@ import contextlib
 
 import pytest
 
-from minesim.bridge.actuator import Actuator, Answers, Order
-from minesim.bridge.journal import Journal
-from minesim.bridge.journal_records import IntentState
-from minesim.bridge.miner import MinerError, State
-from minesim.bridge.plan import Desired
-from minesim.bridge.restore import restore
-from minesim.bridge.vnish import VnishMiner
-from minesim.bridge.vnish_auth import Credentials
-from minesim.bridge.vnish_writes import WRITABLE_FIELDS
+from minesim.bridge.miners.miner import MinerError, State
+from minesim.bridge.miners.vnish import VnishMiner
+from minesim.bridge.miners.vnish_auth import Credentials
+from minesim.bridge.miners.vnish_writes import WRITABLE_FIELDS
+from minesim.bridge.writing.actuator import Actuator, Answers, Order
+from minesim.bridge.writing.journal import Journal
+from minesim.bridge.writing.journal_records import IntentState
+from minesim.bridge.writing.plan import Desired
+from minesim.bridge.writing.restore import restore
 from minesim.emulator.emulator import FIRMWARES, Emulator
 from minesim.emulator.faults import Fault, FaultKind
 from tests.bridge.fake_miner import FakeClock

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from minesim.bridge.actuator import Actuator, Answers, Order
-from minesim.bridge.journal import Journal
-from minesim.bridge.miner import Power, SetPower, Write
-from minesim.bridge.plan import Desired
-from minesim.bridge.restore import restore
+from minesim.bridge.miners.miner import Power, SetPower, Write
+from minesim.bridge.writing.actuator import Actuator, Answers, Order
+from minesim.bridge.writing.journal import Journal
+from minesim.bridge.writing.plan import Desired
+from minesim.bridge.writing.restore import restore
 from tests.bridge.fake_miner import PRESETS, FakeClock, FakeMiner, Fault
 
 COUNT = 2

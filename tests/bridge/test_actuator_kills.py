@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from minesim.bridge.actuator import Actuator, Answers, Order
-from minesim.bridge.journal import Journal, Reader
-from minesim.bridge.journal_records import decode_write, encode_write
-from minesim.bridge.miner import Power, SetPower, SetPreset, State, Write
-from minesim.bridge.plan import Desired
-from minesim.bridge.restore import restore
+from minesim.bridge.miners.miner import Power, SetPower, SetPreset, State, Write
+from minesim.bridge.writing.actuator import Actuator, Answers, Order
+from minesim.bridge.writing.journal import Journal, Reader
+from minesim.bridge.writing.journal_records import decode_write, encode_write
+from minesim.bridge.writing.plan import Desired
+from minesim.bridge.writing.restore import restore
 from tests.bridge.fake_miner import FakeClock, FakeMiner
 
 COUNT = 6

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from minesim.bridge import alerts
-from minesim.bridge.alerts import Alert, AlertWatch, Severity, prometheus_rules
-from minesim.bridge.guard import Why
-from minesim.bridge.snapshot import FeedView, MinerView, PolicyView, Snapshot
+from minesim.bridge.deciding.guard import Why
+from minesim.bridge.telling import alerts
+from minesim.bridge.telling.alerts import Alert, AlertWatch, Severity, prometheus_rules
+from minesim.bridge.telling.snapshot import FeedView, MinerView, PolicyView, Snapshot
 from tests.bridge.promtool import needs_promtool, promtool
 from tests.bridge.snapshots import NOW_S, a_site, miner
 
-RULES = Path(alerts.__file__).parent / "deploy" / "alerts.yaml"
+RULES = Path(alerts.__file__).parents[1] / "deploy" / "alerts.yaml"
 
 
 def told(minutes: int, at: Callable[[float], MinerView | Snapshot], step_s: float = 30.0) -> list[tuple[float, Alert]]:

@@ -10,7 +10,7 @@ import pytest
 
 from agents.baselines.base import Knowledge, Rule
 from agents.baselines.threshold import HysteresisParams, HysteresisThrottle
-from minesim.bridge.decide import Settings
+from minesim.bridge.deciding.decide import Settings
 from minesim.control.envelope import limits
 from minesim.control.fleet import CohortSpec
 from minesim.emulator.twin import FleetDraw

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minesim.bridge import guard
+from minesim.bridge.deciding import guard
 from minesim.bridge.loop import Mode
 from tests.bridge.chaos import QUIET_CYCLES, run
 from tests.bridge.chaos_judge import Violation

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from minesim.bridge.decide import Decider, Pass, Settings
+from minesim.bridge.deciding.decide import Decider, Pass, Settings
+from minesim.bridge.deciding.guard import Why
+from minesim.bridge.deciding.memory import Memory
+from minesim.bridge.deciding.readings import MinerNow, SiteNow
 from minesim.bridge.feeds import FeedBook, Interval
-from minesim.bridge.fleet import MinerFacts
-from minesim.bridge.guard import Why
-from minesim.bridge.memory import Memory
-from minesim.bridge.miner import Configuration, Power, Reading, State, Switcher
-from minesim.bridge.plan import Desired
-from minesim.bridge.readings import MinerNow, SiteNow
+from minesim.bridge.miners.fleet import MinerFacts
+from minesim.bridge.miners.miner import Configuration, Power, Reading, State, Switcher
+from minesim.bridge.writing.plan import Desired
 from minesim.control.envelope import limits
 from minesim.control.fleet import CohortSpec
 from minesim.economics.tariff import tariff

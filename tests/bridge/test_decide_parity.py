@@ -10,10 +10,10 @@ import pytest
 from agents.baselines.base import Knowledge, Rule
 from agents.baselines.threshold import HysteresisParams, HysteresisThrottle, Threshold, ThresholdParams
 from minesim.arrays import NUMPY
-from minesim.bridge.decide import Decider, Settings
+from minesim.bridge.deciding.decide import Decider, Settings
+from minesim.bridge.deciding.readings import MinerNow, SiteNow
 from minesim.bridge.feeds import FeedBook
-from minesim.bridge.miner import Power, Reading, State
-from minesim.bridge.readings import MinerNow, SiteNow
+from minesim.bridge.miners.miner import Power, Reading, State
 from minesim.control import observe
 from minesim.control.envelope import limits
 from minesim.control.fleet import CohortSpec

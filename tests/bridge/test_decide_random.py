@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minesim.bridge.decide import HELD, Settings
-from minesim.bridge.guard import AGE_MAX_S, Why
-from minesim.bridge.miner import State
+from minesim.bridge.deciding.decide import HELD, Settings
+from minesim.bridge.deciding.guard import AGE_MAX_S, Why
+from minesim.bridge.miners.miner import State
 from tests.bridge.stand_in import OFF
 from tests.bridge.test_decide import RATED_W, Site, Wish
 

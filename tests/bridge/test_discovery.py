@@ -8,7 +8,7 @@ import contextlib
 import httpx
 import pytest
 
-from minesim.bridge.discovery import Found, discover, parse_range
+from minesim.bridge.miners.discovery import Found, discover, parse_range
 from minesim.errors import ParamsError
 from tests.bridge.vnish_fake import INFO_S19_126, FakeMiner, ManualClock
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minesim.arrays import NUMPY
-from minesim.bridge import guard
-from minesim.bridge.fleet import MinerFleet, miner_fleet, usable_presets
-from minesim.bridge.guard import Bounded, Sight, SitePower, Why, bound
-from minesim.bridge.miner import Preset
+from minesim.bridge.deciding import guard
+from minesim.bridge.deciding.guard import Bounded, Sight, SitePower, Why, bound
+from minesim.bridge.miners.fleet import MinerFleet, miner_fleet, usable_presets
+from minesim.bridge.miners.miner import Preset
 from minesim.control.actuate import command_power_w
 from minesim.control.envelope import ControlHistory, limits
 from minesim.control.fleet import CohortSpec
@@ -340,7 +340,7 @@ def test_a_miner_with_presets_of_its_own_is_asked_for_the_same_power(action: flo
 def test_the_page_tells_every_reason_and_its_inventory_is_one() -> None:
     from pathlib import Path
 
-    from minesim.bridge.inventory import parse_inventory
+    from minesim.bridge.settings.inventory import parse_inventory
 
     page = (Path(__file__).parents[2] / "docs" / "bridge_guard.md").read_text(encoding="utf-8")
     table = [line.split("|")[1].strip(" `") for line in page.splitlines() if line.startswith("| `")]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minesim.bridge.inventory import addresses, load_inventory, parse_inventory
+from minesim.bridge.settings.inventory import addresses, load_inventory, parse_inventory
 from minesim.errors import ParamsError
 
 GOOD = """\

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minesim.bridge.journal import WHOLE_SITE, Desk, Journal, Reader
-from minesim.bridge.journal_records import (
+from minesim.bridge.miners.miner import FanMode, Power, SetFan, SetFields, SetPower, SetPreset, SetThrottle, SwitchPool
+from minesim.bridge.writing.journal import WHOLE_SITE, Desk, Journal, Reader
+from minesim.bridge.writing.journal_records import (
     ApprovalState,
     IntentState,
     NewIntent,
@@ -27,9 +28,8 @@ from minesim.bridge.journal_records import (
     encode_owned,
     encode_write,
 )
-from minesim.bridge.journal_store import JournalError, JournalInvalid, JournalLocked, JournalUnwritable
-from minesim.bridge.miner import FanMode, Power, SetFan, SetFields, SetPower, SetPreset, SetThrottle, SwitchPool
-from minesim.bridge.owned import Held, Owned
+from minesim.bridge.writing.journal_store import JournalError, JournalInvalid, JournalLocked, JournalUnwritable
+from minesim.bridge.writing.owned import Held, Owned
 
 PRESET = "miner.overclock.preset"
 STOP = SetPower(Power.STOP)
@@ -51,7 +51,7 @@ TO_2000 = SetPreset("2000")
 KILLED_WHILE_OPEN = """
 import os, sys
 from pathlib import Path
-from minesim.bridge.journal import Journal
+from minesim.bridge.writing.journal import Journal
 
 Journal.open(Path(sys.argv[1]))
 os.kill(os.getpid(), 9)

@@ -24,18 +24,18 @@ import numpy as np
 import pytest
 
 from agents.baselines.base import Knowledge
-from minesim.bridge.actuator import Actuator
-from minesim.bridge.decide import Decider, Settings
+from minesim.bridge.deciding.decide import Decider, Settings
 from minesim.bridge.feeds import FeedBook
-from minesim.bridge.fleet import Member
-from minesim.bridge.journal import Journal, Reader
 from minesim.bridge.loop import Bridge, LoopSettings, Mode
-from minesim.bridge.poller import Poller
-from minesim.bridge.restore import restore
-from minesim.bridge.snapshot import PolicyView
-from minesim.bridge.vnish import VnishMiner
-from minesim.bridge.vnish_auth import Credentials
-from minesim.bridge.vnish_writes import WRITABLE_FIELDS
+from minesim.bridge.miners.fleet import Member
+from minesim.bridge.miners.poller import Poller
+from minesim.bridge.miners.vnish import VnishMiner
+from minesim.bridge.miners.vnish_auth import Credentials
+from minesim.bridge.miners.vnish_writes import WRITABLE_FIELDS
+from minesim.bridge.telling.snapshot import PolicyView
+from minesim.bridge.writing.actuator import Actuator
+from minesim.bridge.writing.journal import Journal, Reader
+from minesim.bridge.writing.restore import restore
 from minesim.control.envelope import limits
 from minesim.control.fleet import CohortSpec, fleet_curves
 from minesim.control.observe import schema

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minesim.bridge import documents
-from minesim.bridge.ledger import OpenPeriod, Work, book, close, open_period, spoil
-from minesim.bridge.outcomes import Market
+from minesim.bridge.rollouts.ledger import OpenPeriod, Work, book, close, open_period, spoil
+from minesim.bridge.telling.outcomes import Market
 
 MARKET = Market(revenue_usd_per_ths_h=0.002, price_usd_per_mwh=50.0)
 START_S = 1_750_000_000.0

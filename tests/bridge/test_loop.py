@@ -12,11 +12,11 @@ import pytest
 from agents.baselines.base import Knowledge, Rule
 from agents.baselines.threshold import Threshold, ThresholdParams
 from minesim.arrays import Array, Namespace
-from minesim.bridge.decide import Settings
-from minesim.bridge.guard import Why
-from minesim.bridge.journal import WHOLE_SITE, Desk, Reader
-from minesim.bridge.journal_records import ApprovalState, IntentState
+from minesim.bridge.deciding.decide import Settings
+from minesim.bridge.deciding.guard import Why
 from minesim.bridge.loop import Mode
+from minesim.bridge.writing.journal import WHOLE_SITE, Desk, Reader
+from minesim.bridge.writing.journal_records import ApprovalState, IntentState
 from minesim.control.actuate import FleetCurves
 from minesim.control.envelope import limits
 from minesim.emulator.faults import Fault, FaultKind

@@ -11,9 +11,9 @@ import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
-from minesim.bridge.alerts import prometheus_rules
-from minesim.bridge.metrics import Metrics, serve
-from minesim.bridge.snapshot import FeedView, PolicyView
+from minesim.bridge.telling.alerts import prometheus_rules
+from minesim.bridge.telling.metrics import Metrics, serve
+from minesim.bridge.telling.snapshot import FeedView, PolicyView
 from minesim.errors import ParamsError
 from tests.bridge.promtool import needs_promtool, promtool
 from tests.bridge.snapshots import a_site, miner

@@ -17,9 +17,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from minesim.bridge.alerts import Alert, Severity
-from minesim.bridge.notify import THROTTLE_S, TRIES, Email, Message, Notifier, NotifyError, Webhook
-from minesim.bridge.secret import Secret, read_secret
+from minesim.bridge.settings.secret import Secret, read_secret
+from minesim.bridge.telling.alerts import Alert, Severity
+from minesim.bridge.telling.notify import THROTTLE_S, TRIES, Email, Message, Notifier, NotifyError, Webhook
 from minesim.errors import ParamsError
 
 URL = "https://hooks.example/T0P53CR3T"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minesim.bridge.outcomes import (
+from minesim.bridge.telling.outcomes import (
     Market,
     Outcome,
     Track,

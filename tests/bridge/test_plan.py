@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minesim.bridge.miner import (
+from minesim.bridge.miners.miner import (
     Configuration,
     FanMode,
     PoolReading,
@@ -23,8 +23,8 @@ from minesim.bridge.miner import (
     Switcher,
     SwitchPool,
 )
-from minesim.bridge.owned import Held, Known, Owned, after_done, after_intent, after_refusal
-from minesim.bridge.plan import RESTART_WINDOW_S, Desired, Note, plan, read_back_limit_s, satisfied
+from minesim.bridge.writing.owned import Held, Known, Owned, after_done, after_intent, after_refusal
+from minesim.bridge.writing.plan import RESTART_WINDOW_S, Desired, Note, plan, read_back_limit_s, satisfied
 
 OFF = Switcher(enabled=False, top_preset="3000", min_preset=None, rise_temp_c=55.0, decrease_temp_c=75.0)
 ON = replace(OFF, enabled=True)

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from minesim.bridge.fleet import MinerFacts
-from minesim.bridge.miner import Identity
-from minesim.bridge.preflight import Severity, blocked, preflight
+from minesim.bridge.miners.fleet import MinerFacts
+from minesim.bridge.miners.miner import Identity
+from minesim.bridge.miners.preflight import Severity, blocked, preflight
 from minesim.control.envelope import limits
 from minesim.control.fleet import CohortSpec
 from tests.bridge.stand_in import OFF, configured, facts_of

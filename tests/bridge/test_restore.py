@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from minesim.bridge.actuator import Actuator, Answers, Order
-from minesim.bridge.journal import Journal
-from minesim.bridge.miner import FanMode, Power, SetFan, SetFields, SetPower, SetPreset, SetThrottle, State, SwitchPool
-from minesim.bridge.plan import Desired
-from minesim.bridge.restore import SHARE_PER_MIN, restore
+from minesim.bridge.miners.miner import (
+    FanMode,
+    Power,
+    SetFan,
+    SetFields,
+    SetPower,
+    SetPreset,
+    SetThrottle,
+    State,
+    SwitchPool,
+)
+from minesim.bridge.writing.actuator import Actuator, Answers, Order
+from minesim.bridge.writing.journal import Journal
+from minesim.bridge.writing.plan import Desired
+from minesim.bridge.writing.restore import SHARE_PER_MIN, restore
 from tests.bridge.fake_miner import FakeClock, FakeMiner, Fault
 
 PRESET = "miner.overclock.preset"

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minesim.bridge.alerts import Alert, Severity
-from minesim.bridge.arms import CellPeriod, Period
-from minesim.bridge.rollout import (
+from minesim.bridge.rollouts.arms import CellPeriod, Period
+from minesim.bridge.rollouts.rollout import (
     Condition,
     Effect,
     Rollout,
@@ -29,7 +28,8 @@ from minesim.bridge.rollout import (
     with_fleet,
     with_period,
 )
-from minesim.bridge.waves import HOLDBACK, Design, RolloutPlan, assign, split_by_arm, switchback_candidate
+from minesim.bridge.rollouts.waves import HOLDBACK, Design, RolloutPlan, assign, split_by_arm, switchback_candidate
+from minesim.bridge.telling.alerts import Alert, Severity
 from minesim.errors import DataFileError, ParamsError
 
 DAY_S = 86400.0

@@ -14,16 +14,11 @@ from rich.console import Console
 
 from agents.baselines.base import Knowledge, Rule
 from agents.baselines.named import named_rule
-from minesim.bridge.alerts import Alert, Severity
-from minesim.bridge.decide import Settings
-from minesim.bridge.inventory import Inventory, parse_inventory
-from minesim.bridge.journal import WHOLE_SITE, Desk, Reader
+from minesim.bridge.deciding.decide import Settings
 from minesim.bridge.loop import ROLLOUT_KEY, Mode
-from minesim.bridge.rollout import Status
-from minesim.bridge.rollout_view import show
-from minesim.bridge.service import ServiceSettings, make_decider, plan_for, run_bridge
-from minesim.bridge.snapshot import PolicyView
-from minesim.bridge.trial import (
+from minesim.bridge.rollouts.rollout import Status
+from minesim.bridge.rollouts.rollout_view import show
+from minesim.bridge.rollouts.trial import (
     FAILURES_PER_YEAR,
     GO_ANEW,
     GO_BACK,
@@ -34,7 +29,12 @@ from minesim.bridge.trial import (
     Trial,
     read_state,
 )
-from minesim.bridge.waves import HOLDBACK, Design, RolloutPlan
+from minesim.bridge.rollouts.waves import HOLDBACK, Design, RolloutPlan
+from minesim.bridge.service import ServiceSettings, make_decider, plan_for, run_bridge
+from minesim.bridge.settings.inventory import Inventory, parse_inventory
+from minesim.bridge.telling.alerts import Alert, Severity
+from minesim.bridge.telling.snapshot import PolicyView
+from minesim.bridge.writing.journal import WHOLE_SITE, Desk, Reader
 from minesim.control.bundle import Bundle
 from minesim.control.envelope import limits
 from minesim.control.manifest import Manifest, NetworkPolicy, RulePolicy, cohort_entries

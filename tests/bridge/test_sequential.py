@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minesim.bridge.sequential import PRIOR_PRECISION, anytime_difference, anytime_mean
+from minesim.bridge.rollouts.sequential import PRIOR_PRECISION, anytime_difference, anytime_mean
 from minesim.errors import ParamsError
 
 FINITE = st.floats(-1e3, 1e3)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minesim.bridge.decide import Settings
+from minesim.bridge.deciding.decide import Settings
 from minesim.bridge.feeds import FeedError
-from minesim.bridge.journal import Desk
-from minesim.bridge.snapshot import MinerView
+from minesim.bridge.telling.snapshot import MinerView
+from minesim.bridge.writing.journal import Desk
 from minesim.control.envelope import limits
 from minesim.emulator.faults import Fault, FaultKind
 from minesim.scenario import Scenario, scenario

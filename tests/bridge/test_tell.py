@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from minesim.bridge.notify import Notifier
-from minesim.bridge.snapshot import read_snapshot
-from minesim.bridge.tell import Teller
+from minesim.bridge.telling.notify import Notifier
+from minesim.bridge.telling.snapshot import read_snapshot
+from minesim.bridge.telling.tell import Teller
 from tests.bridge.snapshots import NOW_S, a_site, miner
 from tests.bridge.test_notify import FakeClock, Memory
 

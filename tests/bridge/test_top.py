@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from minesim.bridge.snapshot import (
+from minesim.bridge.telling.snapshot import (
     ActionView,
     FeedView,
     MinerView,
@@ -23,7 +23,7 @@ from minesim.bridge.snapshot import (
     read_snapshot,
     write_snapshot,
 )
-from minesim.bridge.top import Screen, trouble, watch
+from minesim.bridge.telling.top import Screen, trouble, watch
 from minesim.errors import DataFileError
 from tests.bridge.snapshots import NOW_S, a_site, miner
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 
-from minesim.bridge.miner import (
+from minesim.bridge.miners.miner import (
     FanMode,
     MinerAnswerInvalid,
     MinerError,
@@ -27,8 +27,8 @@ from minesim.bridge.miner import (
     SwitchPool,
     WriteOutcomeUnknown,
 )
-from minesim.bridge.vnish import SENSOR_CHECK_S, VnishMiner
-from minesim.bridge.vnish_auth import Credentials
+from minesim.bridge.miners.vnish import SENSOR_CHECK_S, VnishMiner
+from minesim.bridge.miners.vnish_auth import Credentials
 from minesim.errors import ParamsError
 from tests.bridge.vnish_fake import (
     API_KEY,

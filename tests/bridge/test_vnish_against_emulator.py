@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from minesim.bridge.discovery import discover, parse_range
-from minesim.bridge.miner import (
+from minesim.bridge.miners.discovery import discover, parse_range
+from minesim.bridge.miners.miner import (
     FanMode,
     MinerAnswerInvalid,
     MinerError,
@@ -23,9 +23,9 @@ from minesim.bridge.miner import (
     SwitchPool,
     WriteOutcomeUnknown,
 )
-from minesim.bridge.vnish import VnishMiner
-from minesim.bridge.vnish_auth import Credentials
-from minesim.bridge.vnish_writes import FAN_MODE, WRITABLE_FIELDS
+from minesim.bridge.miners.vnish import VnishMiner
+from minesim.bridge.miners.vnish_auth import Credentials
+from minesim.bridge.miners.vnish_writes import FAN_MODE, WRITABLE_FIELDS
 from minesim.emulator.emulator import FIRMWARES, Emulator
 from minesim.emulator.faults import Fault, FaultKind
 from tests.bridge.vnish_fake import ManualClock

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minesim.bridge import vnish_payloads as payloads
-from minesim.bridge.miner import FanMode, MinerAnswerInvalid, Reading, State
+from minesim.bridge.miners import vnish_payloads as payloads
+from minesim.bridge.miners.miner import FanMode, MinerAnswerInvalid, Reading, State
 from tests.bridge.vnish_fake import (
     BOARDS,
     INFO_S19_126,

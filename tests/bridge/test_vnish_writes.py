@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minesim.bridge import vnish_payloads as payloads
-from minesim.bridge import vnish_writes as writes
-from minesim.bridge.miner import (
+from minesim.bridge.miners import vnish_payloads as payloads
+from minesim.bridge.miners import vnish_writes as writes
+from minesim.bridge.miners.miner import (
     FanMode,
     MinerError,
     MinerRefused,
@@ -31,7 +31,7 @@ from minesim.bridge.miner import (
     SwitchPool,
     Write,
 )
-from minesim.bridge.vnish_endpoints import Endpoint
+from minesim.bridge.miners.vnish_endpoints import Endpoint
 from tests.bridge.vnish_fake import MODEL_S19_126, PRESETS, FakeMiner
 
 HERE = "10.0.0.7"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from minesim.bridge.watchdog import ALIVE, READY, tell_systemd, unit_text
+from minesim.bridge.telling.watchdog import ALIVE, READY, tell_systemd, unit_text
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from minesim.bridge.vnish import VnishMiner
-from minesim.bridge.vnish_auth import Credentials
+from minesim.bridge.miners.vnish import VnishMiner
+from minesim.bridge.miners.vnish_auth import Credentials
 
 PASSWORD = "correct-horse-battery"
 API_KEY = "0123456789abcdefFEDCBA9876543210"

@@ -1,0 +1,1 @@
+"""From readings and feeds to bounded commands."""

@@ -1,0 +1,1 @@
+"""Miners of the site: the VNish client, discovery, polls, preflight."""

@@ -1,0 +1,1 @@
+"""A candidate policy beside the incumbent: waves, evidence, moves."""

@@ -1,0 +1,1 @@
+"""What an operator writes: inventory, secrets, errors with their line."""
