@@ -523,3 +523,18 @@ def test_demand_intervals_are_booked_as_the_meter_does() -> None:
     assert meter is not None
     assert meter.month_peak_kw == pytest.approx(30.0)
     assert meter.interval_kwh == pytest.approx(60.0 * 400.0 / 3600.0)
+
+
+def test_a_rise_that_arrives_late_counts_from_its_last_write() -> None:
+    site = Site(policy=Wish(-1.0))
+    site.go(0.0)
+    site.policy.action, site.obey = 1.0, False
+    site.go(600.0)
+    address = next(iter(site.go(60.0).changed))
+    site.decider.note_sent([address])
+    first_s = site.decider.memory.miners[address].raised_s
+    # The preset went out, the start was refused until now.
+    site.decider.memory.passed_s = site.now_s + 900.0
+    site.decider.note_sent([address])
+    assert site.decider.memory.miners[address].raised_s - first_s >= 900.0
+    assert [at_s for at_s, _, name in site.decider.memory.rises if name == address] == [site.now_s + 900.0]

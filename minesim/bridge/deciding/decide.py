@@ -251,8 +251,8 @@ class Decider:
         """Remember that a write for the standing command of these miners went out.
 
         Only this counts as an own write: in shadow mode, where nothing is sent, dwell times and stop budgets rest. A
-        later write for the same command changes only when its rise was, since a move of two writes may rise with the
-        second, and the budget of stops: a miner that came back by itself was stopped once more.
+        later write for the same command changes only when its rise was, since a move of two writes rises with the last,
+        and the budget of stops: a miner that came back by itself was stopped once more.
 
         Args:
             addresses: of miners that were written to.
@@ -263,15 +263,15 @@ class Decider:
             if record.target is None:
                 continue
             if record.sent:
-                self._redate_rise(address, record)
+                self._redate_rise(address)
                 if address in halted:
+                    record = self.memory.miners[address]
                     self.memory.miners[address] = replace(record, stops_today=record.stops_today + 1.0)
                 continue
             index = self.fleet.index_of[address]
             change_w, least_w = record.change_w, float(self.fleet.curves.terms.rise_min_w[index])
             rose, stopped = change_w > least_w, record.stops or address in halted
-            sent_s = record.asked_s if self.memory.passed_s is None else self.memory.passed_s
-            at_s = record.asked_s if sent_s - record.asked_s <= LATE_S else sent_s
+            sent_s, at_s = self._sent(record)
             self.memory.miners[address] = replace(
                 record,
                 sent=True,
@@ -283,12 +283,19 @@ class Decider:
             if rose:
                 self.memory.rises.append((sent_s, change_w, address))
 
-    def _redate_rise(self, address: str, record: MinerMemory) -> None:
+    def _sent(self, record: MinerMemory) -> tuple[float, float]:
+        """When the last pass was, and since when a write in it counts: its decision, unless that was long before."""
+        sent_s = record.asked_s if self.memory.passed_s is None else self.memory.passed_s
+        return sent_s, record.asked_s if sent_s - record.asked_s <= LATE_S else sent_s
+
+    def _redate_rise(self, address: str) -> None:
         """Take the rise of a standing command for one of the last pass."""
+        record = self.memory.miners[address]
         if record.change_w > float(self.fleet.curves.terms.rise_min_w[self.fleet.index_of[address]]):
-            at_s = record.asked_s if self.memory.passed_s is None else self.memory.passed_s
+            sent_s, at_s = self._sent(record)
             others = [rise for rise in self.memory.rises if rise[2] != address or rise[0] < record.asked_s]
-            self.memory.rises = [*others, (at_s, record.change_w, address)]
+            self.memory.rises = [*others, (sent_s, record.change_w, address)]
+            self.memory.miners[address] = replace(record, raised_s=at_s)
 
     def note_unremembered(
         self, writes: Iterable[tuple[str, float, Write]], first_tops: Mapping[str, str | None]
