@@ -259,6 +259,22 @@ def test_a_miner_stopped_for_heat_starts_again_only_when_it_has_cooled() -> None
             assert passes[-1].why[hot] is Why.COOLING
 
 
+def test_a_hot_miner_that_could_not_be_stopped_and_cooled_while_it_ran_is_commanded_again() -> None:
+    site = Site(policy=Wish(1.0))
+    site.go(0.0)
+    hot = site.addresses[3]
+    site.told = {hot: {"temp_chip_c": 86.0, "temp_board_c": 71.0}}
+    site.obey = False
+    assert site.go(300.0).why[hot] is Why.HARD_TEMP
+    site.obey = True
+    site.told = {hot: {"temp_chip_c": 75.0, "temp_board_c": 60.0}}
+    site.policy.action = 0.0
+    passes = [site.go(300.0) for _ in range(3)]
+    assert site.run[hot]
+    assert passes[-1].why[hot] is not Why.COOLING
+    assert site.power_w(hot) < 0.9 * RATED_W
+
+
 def test_a_lost_feed_holds_and_then_goes_down_to_the_fallback_never_up() -> None:
     site = Site(policy=Wish(1.0), settings=Settings(fallback_after_s=900.0))
     site.go(0.0)

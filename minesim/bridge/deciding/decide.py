@@ -460,7 +460,9 @@ class Decider:
                 ceiling = _ceiling(None, self._facts.get(member.address))
                 record = MinerMemory(known_s=now_s, ceiling=ceiling, local_day=local_day)
             record, odd[index], silent[index] = remember(record, now.get(member.address, MinerNow()), now_s, idle_c)
-            if record.cooling and record.temp_chip_c <= self.settings.limits.temp_chip_soft_c - guard.COOL_K:
+            # One that was paused, or refused its stop, and got cool while it hashed needs no standing.
+            standing_k = 0.0 if record.hashing else guard.COOL_K
+            if record.cooling and record.temp_chip_c <= self.settings.limits.temp_chip_soft_c - standing_k:
                 record = replace(record, cooling=False)
             miners[member.address] = record
         return odd, silent
