@@ -44,6 +44,7 @@ ALLOWED_WRITES: Final = frozenset(
 ALLOWED_FIELDS: Final = frozenset({"miner.overclock.preset", "miner.overclock.preset_switcher.top_preset"})
 HALTS: Final = frozenset({"POST /mining/stop", "POST /mining/pause"})
 STARTS: Final = frozenset({"POST /mining/start", "POST /mining/resume"})
+THROTTLE: Final = "POST /mining/throttle"
 STALE_S: Final = 60.0
 NEIGHBOUR_S: Final = 1800.0
 OVER_CAP_S: Final = 900.0
@@ -195,7 +196,7 @@ class Judge:
         moved, highest_w = self.move.get(index, (None, 0.0))
         highest_w = float(highest_w if moved == cycle else before_w[index])
         if after_w[index] > highest_w + THROTTLE_STEP * self.curves.power_rated_w[index]:
-            self._judge_rise(index, float(after_w[index]) - highest_w, after_w, intent, started=what in STARTS)
+            self._judge_rise(index, float(after_w[index]) - highest_w, after_w, intent, what=what)
         self.move[index] = (cycle, max(highest_w, float(after_w[index])))
         if delivery.reply is not None and delivery.reply.status < 300:
             self.known_w[index] = after_w[index]
@@ -244,13 +245,11 @@ class Judge:
         if used >= self.bounds.stops_per_day:
             self.fail(f"miner {index} was stopped for the policy after {used} stops of the day", index)
 
-    def _judge_rise(
-        self, index: int, size_w: float, after_w: np.ndarray, intent: Intent | None, *, started: bool
-    ) -> None:
+    def _judge_rise(self, index: int, size_w: float, after_w: np.ndarray, intent: Intent | None, *, what: str) -> None:
         now_s, cycle = self.now_s, -1 if intent is None else intent.cycle
         mine = [rise for rise in self.rises if rise.miner == index]
         # A miner is started with the throttle that it has; its own follows when it mines, for the same command.
-        if mine and mine[-1].started and not started and now_s - mine[-1].at_s < BOOT_S:
+        if mine and mine[-1].started and what == THROTTLE and now_s - mine[-1].at_s < BOOT_S:
             cycle = mine[-1].cycle
         age_s = now_s - self._heard(index)
         self._worst("s since a miner was heard when it rose", age_s, STALE_S)
@@ -270,7 +269,7 @@ class Judge:
             if dwell_s < self.bounds.dwell_up_s - LATE_S:
                 self.fail(f"miner {index} rose {dwell_s:.0f} s after it had risen", index)
         self.rises = [rise for rise in self.rises if now_s - rise.at_s < 2.0 * self.bounds.dwell_up_s]
-        self.rises.append(Rise(now_s, index, size_w, cycle, started))
+        self.rises.append(Rise(now_s, index, size_w, cycle, what in STARTS))
         for window_s, share in ((60.0, self.bounds.ramp_up_per_min), (300.0, self.bounds.ramp_up_per_5min)):
             risen = [rise for rise in self.rises if now_s - rise.at_s < window_s]
             total_w = sum(rise.size_w for rise in risen)
