@@ -199,8 +199,9 @@ def torch_namespace() -> Namespace:
         return function(x.detach(), y, out=torch.empty(0, dtype=x.dtype, device=x.device))
 
     def cast(x: Array, like: Array) -> Array:
-        # Reading a mask's bytes as integers costs a fifth of converting booleans.
-        return (x.view(torch.uint8) if x.dtype == torch.bool else x).to(like.dtype)
+        # Reading a mask's bytes as integers costs a fifth of converting booleans; Triton cannot, and has no need to.
+        mask = x.dtype == torch.bool and not torch.compiler.is_compiling()
+        return (x.view(torch.uint8) if mask else x).to(like.dtype)
 
     def add_up(x: Array, axis: int) -> Array:
         # A few long rows are added twice as fast one by one.

@@ -118,8 +118,9 @@ def _hours(start: Any, days: int, zone: str) -> tuple[npt.NDArray[np.datetime64]
         raise ScenarioError(explain(f"start is {start!r}: {error}", allowed="a date such as 2022-06-01")) from error
     if not np.datetime64("2009-02-01") <= first <= np.datetime64("2040-01-01"):
         raise ScenarioError(explain(f"start is {first}", allowed="2009-02-01 to 2040-01-01", origin="generate"))
-    last = first + days
-    months = np.array([first.astype("datetime64[M]"), (last - 1).astype("datetime64[M]") + 1]).astype("datetime64[D]")
+    last = first + np.timedelta64(days, "D")
+    last_month = (last - np.timedelta64(1, "D")).astype("datetime64[M]")
+    months = np.array([first.astype("datetime64[M]"), last_month + np.timedelta64(1, "M")]).astype("datetime64[D]")
     edges = known.utc_of_local_midnight(np.concatenate([months, [first, last]]), zone)
     begin = edges[0].astype("datetime64[h]").astype("datetime64[s]")
     time = np.arange(begin, edges[1], HOUR).astype("datetime64[s]")

@@ -30,7 +30,7 @@ from agents.rl.vec_env import SiteVecEnv
 from minesim.envs.batch import HashrateTuningVectorEnv
 from minesim.envs.core import World
 from minesim.envs.torch_batch import TorchBatch
-from tests.benchmarks.speed import machine
+from tests.benchmarks.speed import GPU_SITES, accelerator, machine
 
 SCENARIO = "ercot/4cp"
 TURNS = 9
@@ -171,11 +171,11 @@ def batched_rates(cases: Sequence[tuple[int, int, float, str, int]], device: str
 
 
 def main(parts: Sequence[str]) -> None:
-    """Print the rates; ``sb3`` and ``batched`` choose what is measured, without a choice all is."""
+    """Print the rates; ``sb3``, ``batched`` and ``gpu`` choose what is measured, without a choice all is."""
     console = Console()
     torch.set_num_threads(1)
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    console.print(f"minesim {minesim.__version__}; {machine()}; torch {torch.__version__}; accelerator: {gpu}")
+    told = f"{machine()}; torch {torch.__version__}; accelerator: {accelerator()}"
+    console.print(f"minesim {minesim.__version__}; {told}")
     if not parts or "sb3" in parts:
         with console.status("SB3"):
             world = training_world(TrainSettings(scenario=SCENARIO), "medium")
@@ -186,9 +186,10 @@ def main(parts: Sequence[str]) -> None:
             priced, direct = (*wide, 15.0, "shadow_price", 4), (*wide, 15.0, "direct", 4)
             cases = (priced, direct, (*wide, 5.0, "direct", 4), (*wide, 5.0, "direct", 2))
             console.print(batched_rates(cases, "cpu", Path(folder)))
-            if torch.cuda.is_available():
-                large = ((16_384, 16, 15.0, "shadow_price", 4), (65_536, 16, 15.0, "shadow_price", 4))
-                console.print(batched_rates(large, "cuda", Path(folder)))
+    if torch.cuda.is_available() and (not parts or "gpu" in parts):
+        with tempfile.TemporaryDirectory() as folder, console.status("batched, on the GPU"):
+            large = [(envs, 16, 15.0, kind, 4) for envs in GPU_SITES for kind in ("shadow_price", "direct")]
+            console.print(batched_rates(large, "cuda", Path(folder)))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import util
 from typing import Any
 
@@ -27,6 +28,7 @@ from minesim.site_spec import SiteSpec
 
 REPEATS = 9
 SECONDS_PER_REPEAT = 0.35
+GPU_SITES = (16_384, 65_536)
 MODELS = ("Antminer S19j Pro (104T)", "Antminer S19 XP", "Antminer S19k Pro", "Antminer S19 Pro")
 
 
@@ -100,9 +102,8 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}, numpy {np.__version__}, 1 thread"
 
 
-def main() -> None:
-    """Print the rates."""
-    console = Console()
+def small_sites(parts: Sequence[str]) -> Table:
+    """Sites of 16 cohorts in every kind of environment, on the processor and on a GPU."""
     world = build_world(make_config())
     table = Table(
         title=f"minesim {minesim.__version__}: env-only rates, 16 cohorts, random actions", title_justify="left"
@@ -111,34 +112,33 @@ def main() -> None:
         table.add_column(name, justify="left" if name in ("what", "dtype") else "right")
 
     def add(what: str, sites: int, dtype: str, step: Callable[[], Any]) -> None:
-        with console.status(f"{what}, {sites} sites"):
-            first_s, best, median = measure(step, sites)
+        first_s, best, median = measure(step, sites)
         table.add_row(what, f"{sites:,}", dtype, f"{first_s:.3f}", f"{best:,.0f}", f"{median:,.0f}")
 
-    add("gymnasium env, numpy", 1, "float64", single_env(world))
-    for sites in (64, 1024, 4096):
-        add("vector env, numpy", sites, "float64", numpy_batch(world, sites))
-    device = "cpu"
-    if util.find_spec("torch"):
-        import torch
+    has_torch = util.find_spec("torch") is not None
+    if "cpu" in parts:
+        add("gymnasium env, numpy", 1, "float64", single_env(world))
+        for sites in (64, 1024, 4096):
+            add("vector env, numpy", sites, "float64", numpy_batch(world, sites))
+        for compiled, sizes in ((False, (1, 1024, 4096)), (True, (1024, 4096))) if has_torch else ():
+            for sites in sizes:
+                what = f"torch, {'compiled' if compiled else 'eager'}"
+                add(what, sites, "float32", torch_batch(world, sites, compiled=compiled))
+    if "gpu" in parts and accelerator() != "none":
+        for sites in GPU_SITES:
+            for compiled in (False, True):
+                what = f"torch, {'compiled' if compiled else 'eager'}, GPU"
+                add(what, sites, "float32", torch_batch(world, sites, compiled=compiled, device="cuda"))
+    return table
 
-        torch.set_num_threads(1)
-        for sites in (1, 1024, 4096):
-            add("torch, eager", sites, "float32", torch_batch(world, sites, compiled=False))
-        for sites in (1024, 4096):
-            add("torch, compiled", sites, "float32", torch_batch(world, sites, compiled=True))
-        if torch.cuda.is_available():
-            device = torch.cuda.get_device_name()
-            for sites in (16_384, 65_536):
-                for compiled in (False, True):
-                    what = f"torch, {'compiled' if compiled else 'eager'}, {device}"
-                    add(what, sites, "float32", torch_batch(world, sites, compiled=compiled, device="cuda"))
-    console.print(f"{machine()}; accelerator: {'none' if device == 'cpu' else device}")
-    console.print(table)
 
-    big = Table(title="one site of individually simulated miners, numpy float64, limits 'bridge'", title_justify="left")
+def large_sites() -> Table:
+    """One site of many miners, each with a state of its own."""
+    table = Table(
+        title="one site of individually simulated miners, numpy float64, limits 'bridge'", title_justify="left"
+    )
     for name in ("miners", "best ms a step", "median ms a step", "us a miner"):
-        big.add_column(name, justify="right")
+        table.add_column(name, justify="right")
     for miners in (1_000, 2_000, 5_000, 10_000):
         cohorts = tuple(CohortSpec(MODELS[k % len(MODELS)], 1) for k in range(miners))
         large = build_world(make_config(site=SiteSpec(f"{miners} miners", cohorts), limits="bridge"))
@@ -152,9 +152,31 @@ def main() -> None:
             core.step(actions[next(counter) % 7])
 
         _, best, median = measure(step, 1)
-        big.add_row(f"{miners:,}", f"{1e3 / best:.2f}", f"{1e3 / median:.2f}", f"{1e6 / median / miners:.2f}")
-    console.print(big)
+        table.add_row(f"{miners:,}", f"{1e3 / best:.2f}", f"{1e3 / median:.2f}", f"{1e6 / median / miners:.2f}")
+    return table
+
+
+def accelerator() -> str:
+    """Name of the GPU that torch sees, or ``none``."""
+    if util.find_spec("torch") is None:
+        return "none"
+    import torch
+
+    torch.set_num_threads(1)
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+
+
+def main(parts: Sequence[str]) -> None:
+    """Print the rates; ``cpu``, ``gpu`` and ``miners`` choose what is measured, without a choice all is."""
+    parts = parts or ("cpu", "gpu", "miners")
+    console = Console()
+    console.print(f"{machine()}; accelerator: {accelerator()}")
+    with console.status("small sites"):
+        console.print(small_sites(parts))
+    if "miners" in parts:
+        with console.status("sites of many miners"):
+            console.print(large_sites())
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
