@@ -157,8 +157,9 @@ class RoomTwin:
         )
         flow_factor = torch.cat(
             [
-                self._factors(theta, kind, len(things))
-                for kind, things in (("group", plan.groups), ("fan", plan.fans), ("damper", plan.dampers))
+                self._factors(theta, "group", len(plan.groups)),
+                self._factors(theta, "fan", len(plan.fans)),
+                self._factors(theta, "damper", len(plan.dampers)),
             ]
         )
         flows = air_flows(model.basis, self.inputs * flow_factor[:, None], xp=xp)
