@@ -391,6 +391,30 @@ def _inverse(block: Array, eye: Array, *, xp: Namespace) -> Array:
     return xp.stack(rows, 0)
 
 
+def heat_taken_w(model: RoomModel, equations: RoomEquations, air_c: Array, *, xp: Namespace) -> Array:
+    """Heat that each cell would have to receive to keep a given field: the matrix of the balance times the field.
+
+    Less :func:`right_hand_side` it is the residual of a field that was not solved for, such as a network's.
+
+    Args:
+        model, equations: the room at its air flows.
+        air_c: any field, degC, (nx, ny) or (nx, ny, B).
+        xp: namespace of the arrays.
+
+    Returns:
+        W, same shape.
+    """
+    parts = entering(model, equations)
+    none_x, none_y = xp.zeros_like(air_c[:1]), xp.zeros_like(air_c[:, :1])
+    return (
+        equations.diagonal * air_c
+        - xp.concat([none_x, parts.from_west * air_c[:-1]], 0)
+        - xp.concat([parts.from_east * air_c[1:], none_x], 0)
+        - xp.concat([none_y, parts.from_south * air_c[:, :-1]], 1)
+        - xp.concat([parts.from_north * air_c[:, 1:], none_y], 1)
+    )
+
+
 class RoomTemps(NamedTuple):
     """Air and structure of the cells at the end of a sub-step, degC, (nx, ny) or (nx, ny, B)."""
 
