@@ -1,4 +1,7 @@
-"""Fit networks to rooms: ``python -m experiments.fit_pinn layout=container_40ft task=surrogate``.
+"""Fit networks to rooms.
+
+    python -m experiments.fit_pinn layout=container_40ft sensors=16      # field of a hidden room from its sensors
+    python -m experiments.fit_pinn layout=container_40ft task=surrogate  # settings to field
 
 The same command again goes on where a stopped run stopped; a finished run only tells its result.
 """
@@ -43,7 +46,7 @@ def fit_surrogate(settings: FitSettings, console: Console) -> tuple[Path, bool]:
     except ImportError as error:
         raise MissingExtraError(explain("networks need torch", fix="Run: pip install 'minesim[pinn]'")) from error
     torch.set_num_threads(settings.threads)
-    folder = settings.folder("surrogate")
+    folder = settings.folder
     run = surrogate_run(settings.layout, settings.surrogate, settings.seed, folder)
     sign, results = StopSign(), []
     with progress(console) as bar, sign.listening():
@@ -112,13 +115,73 @@ def tell_surrogates(run, results, console: Console) -> None:  # type: ignore[no-
     console.print(f"ONNX against torch: {gap:.1e} K at most.")
 
 
+def fit_hidden_room(settings: FitSettings, console: Console) -> tuple[Path, bool]:
+    """Fit a network to a hidden room's sensors. Returns the folder and whether all members are done."""
+    try:
+        import torch
+
+        from agents.pinn.field_figure import plot_field
+        from agents.pinn.field_run import fit_field, make_room
+    except ImportError as error:
+        raise MissingExtraError(explain("networks need torch", fix="Run: pip install 'minesim[pinn]'")) from error
+    torch.set_num_threads(settings.threads)
+    folder, agent = settings.folder, settings.agent
+    room = make_room(settings.layout, settings.case, settings.seed, settings.sensors)
+    sign = StopSign()
+    with progress(console) as bar, sign.listening():
+        task = bar.add_task(agent.name, total=agent.members * agent.steps)
+
+        def show(member: int, step: int, loss: float) -> None:
+            told = f"{agent.name}, member {member + 1} of {agent.members}: loss {loss:.2f}"
+            bar.update(task, completed=member * agent.steps + step, description=told)
+
+        result = fit_field(room, agent, settings.seed, folder, sign, show)
+    tell_field(room, result, folder, console)
+    plot_field(folder / f"{agent.name}.png", room, result)
+    return folder, result.finished
+
+
+def tell_field(room, result, folder: Path, console: Console) -> None:  # type: ignore[no-untyped-def]
+    """Every network that was fitted to this room so far, and the unknowns that this one found."""
+    from agents.pinn.field_run import earlier, true_values
+
+    table = Table(title=f"{room.key.title}: {len(room.record.telemetry.sensors)} sensors", title_justify="left")
+    table.add_column("network")
+    for name in ("RMSE, K", "next 6 h, K", "in 90 %", "next 6 h", "members", "processor s", "wall s"):
+        table.add_column(name, justify="right")
+    n = result.nominal
+    table.add_row("(layout as it is, no readings)", f"{n.rmse_k:.2f}", f"{n.forecast_k:.2f}", *[""] * 5)
+    for found in earlier(folder):
+        s = found["score"]
+        table.add_row(
+            found["name"] + ("" if found["finished"] else " (stopped)"),
+            f"{s['rmse_k']:.2f}",
+            f"{s['forecast_k']:.2f}",
+            f"{100 * s['cover']:.0f} %",
+            f"{100 * s['forecast_cover']:.0f} %",
+            str(found["members"]),
+            f"{found['processor_s']:.0f}",
+            f"{found['wall_s']:.0f}",
+        )
+    console.print(table)
+    if result.unknowns:
+        truth = true_values(room)
+        listed = Table(title=f"Unknowns of {result.name}: factors on the layout, biases in K", title_justify="left")
+        for name in ("", "found", "true"):
+            listed.add_column(name, justify="left" if not name else "right")
+        for name, value in result.unknowns.items():
+            listed.add_row(name, f"{value:.2f}", f"{truth[name]:.2f}" if name in truth else "")
+        console.print(listed)
+
+
 @hydra.main(version_base="1.3", config_path="../conf/fit_pinn", config_name="fit_pinn")
 def main(raw: DictConfig) -> None:
     """Entry point."""
     console = Console()
     with telling_errors("What was trained is kept: run the same command again to go on."):
         settings = read_settings(FitSettings, raw)
-        folder, finished = fit_surrogate(settings, console)
+        fit = fit_surrogate if settings.task == "surrogate" else fit_hidden_room
+        folder, finished = fit(settings, console)
     if not finished:
         console.print(f"Stopped; what was trained is kept in {folder}. Run the same command again to go on.")
         sys.exit(STOPPED)

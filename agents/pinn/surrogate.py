@@ -61,12 +61,7 @@ class Surrogate(torch.nn.Module):
         self, flows: torch.Tensor, heat: torch.Tensor, supply: torch.Tensor, rho_cp: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What the layers see, (B, F), before centring, and the size of the causes, (B, 1), K."""
-        miners = flows[:, : self.groups].sum(1, keepdim=True).clamp(min=STILL_M3_PER_S)
-        fans = flows[:, self.groups : self.groups + self.fans].sum(1, keepdim=True).clamp(min=STILL_M3_PER_S)
-        causes = torch.cat([self.groups * heat / (rho_cp * miners), supply], 1)
-        size = torch.sqrt((causes**2).mean(1, keepdim=True)) + NO_CAUSE_K
-        shares = [flows / miners, torch.log(miners), torch.log(fans / miners), 1e-3 * rho_cp, causes / size]
-        return torch.cat(shares, 1), size
+        return setting_features(self.groups, self.fans, flows, heat, supply, rho_cp)
 
     def forward(
         self, flows: torch.Tensor, heat: torch.Tensor, supply: torch.Tensor, rho_cp: torch.Tensor
@@ -98,6 +93,29 @@ class Surrogate(torch.nn.Module):
         with torch.no_grad():
             rise: Floats = self(*rows_of(settings)).permute(1, 2, 0).numpy()
         return rise
+
+
+def setting_features(
+    groups: int, fans: int, flows: torch.Tensor, heat: torch.Tensor, supply: torch.Tensor, rho_cp: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Settings as a network sees them: how flows and causes are shared out, and apart from it how large they are.
+
+    Args:
+        groups, fans: how many.
+        flows: of groups, fans and dampers, (B, U), m3/s.
+        heat: of each group, (B, M), W.
+        supply: supply air over outdoor air, (B, 1), K.
+        rho_cp: heat capacity of the air, (B, 1), J/(m3 K).
+
+    Returns:
+        Features, (B, F), and size of the causes, (B, 1), K, to which the rise is proportional.
+    """
+    of_miners = flows[:, :groups].sum(1, keepdim=True).clamp(min=STILL_M3_PER_S)
+    of_fans = flows[:, groups : groups + fans].sum(1, keepdim=True).clamp(min=STILL_M3_PER_S)
+    causes = torch.cat([groups * heat / (rho_cp * of_miners), supply], 1)
+    size = torch.sqrt((causes**2).mean(1, keepdim=True)) + NO_CAUSE_K
+    logs = [torch.log(of_miners), torch.log(of_fans / of_miners)]
+    return torch.cat([flows / of_miners, *logs, 1e-3 * rho_cp, causes / size], 1), size
 
 
 def rows_of(settings: RoomSettings) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
