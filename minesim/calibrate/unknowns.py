@@ -149,3 +149,45 @@ def room_unknowns(plan: RoomPlan, sensors: Sequence[str], faults: bool = True) -
         if kind in priors
         for index, (name, nominal) in enumerate(of_kind)
     )
+
+
+def factors(unknowns: Sequence[Unknown], theta: Floats, kind: Kind, count: int) -> Floats:
+    """Factors on the nominal values of a kind, (count,); 1 where nothing is unknown."""
+    found = np.ones(count)
+    for unknown, at in zip(unknowns, theta, strict=True):
+        if unknown.kind == kind:
+            found[unknown.index] = math.exp(at)
+    return found
+
+
+def input_factors(plan: RoomPlan, unknowns: Sequence[Unknown], theta: Floats) -> Floats:
+    """Factors on the flows of groups, fans and dampers, (U,)."""
+    kinds: tuple[tuple[Kind, int], ...] = (
+        ("group", len(plan.groups)),
+        ("fan", len(plan.fans)),
+        ("damper", len(plan.dampers)),
+    )
+    return np.concatenate([factors(unknowns, theta, kind, count) for kind, count in kinds])
+
+
+def fitted_plan(plan: RoomPlan, unknowns: Sequence[Unknown], theta: Floats) -> RoomPlan:
+    """The plan with the gaps, openings, leaks, eddies and structure that were found; flows and heat stay nominal."""
+
+    def one(kind: Kind) -> float:
+        return float(factors(unknowns, theta, kind, 1)[0])
+
+    gaps = factors(unknowns, theta, "gap", len(plan.rows))
+    free = factors(unknowns, theta, "free", len(plan.openings))
+    return replace(
+        plan,
+        eddy_m2_per_s=plan.eddy_m2_per_s * one("eddy"),
+        leak_share=plan.leak_share * one("leak"),
+        structure_j_per_k=plan.structure_j_per_k * one("structure_j"),
+        structure_w_per_k=plan.structure_w_per_k * one("structure_w"),
+        envelope_w_per_k=plan.envelope_w_per_k * one("envelope_w"),
+        rows=tuple(replace(row, gap_share=row.gap_share * gap) for row, gap in zip(plan.rows, gaps, strict=True)),
+        openings=tuple(
+            replace(opening, free_share=opening.free_share * share)
+            for opening, share in zip(plan.openings, free, strict=True)
+        ),
+    )

@@ -1,0 +1,272 @@
+"""The room of a telemetry record as a function of its unknowns, with exact derivatives, in torch.
+
+At steps of minutes the air is quasi-steady and only the structure remembers. All rows of a record are therefore solved
+side by side, one batch, with the structure as given (``S``); the structure then follows from the air by its own
+exponential, and a few sweeps of both settle (each shrinks the error by the structure's share of a cell's heat exchange,
+a few percent):
+
+    A(theta) T = b(theta, S)             balance of :mod:`minesim.physics.room_grid`, structure held
+    S_n = e S_(n-1) + (1 - e) (w T_n + (1 - w) T_outdoors),   e = exp(-(k + u) dt / C),   w = k / (k + u)
+
+The balance is linear in T, so that its derivative needs no derivative of a factorisation:
+``A dT = d(b - A T) at fixed T``, with the factor that is there already. The right-hand side is differentiated by
+torch in forward mode. The record starts settled: S of the first row belongs to its air.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from minesim.arrays import Array, torch_namespace
+from minesim.calibrate.telemetry import RoomTelemetry
+from minesim.calibrate.unknowns import Kind, Unknown
+from minesim.physics.airflow import AirShares, air_flows
+from minesim.physics.room_grid import (
+    ColumnFactor,
+    RoomEquations,
+    RoomModel,
+    entering,
+    factorise,
+    right_hand_side,
+    room_equations,
+    room_model,
+    with_air,
+)
+from minesim.physics.room_plan import RoomPlan
+
+Floats = npt.NDArray[np.float64]
+
+SWEEPS: Final = 4
+HELD_S: Final = 1e-6
+"""A sub-step so short that the structure stands still in it."""
+CHUNK: Final = 16
+"""Unknowns that are differentiated side by side; more take more memory, not less time."""
+
+
+class Fields(NamedTuple):
+    """Air and structure of all rows, degC, (nx, ny, T), with what derivatives need.
+
+    Attributes:
+        air_c, structure_c: the fields.
+        factor: of the balance at all rows.
+    """
+
+    air_c: Array
+    structure_c: Array
+    factor: ColumnFactor
+
+
+@dataclass(frozen=True)
+class RoomTwin:
+    """A record on a grid, as torch tensors in double precision.
+
+    Attributes:
+        plan: layout whose unknowns are sought.
+        unknowns: of ``theta``, (P,).
+        model: the room at nominal values.
+        inputs, heat: flows (U, T) and heat (M, T).
+        supply_c, amb_c, rho_cp: (T,).
+        step_s: between rows.
+    """
+
+    plan: RoomPlan
+    unknowns: tuple[Unknown, ...]
+    model: RoomModel
+    inputs: Array
+    heat: Array
+    supply_c: Array
+    amb_c: Array
+    rho_cp: Array
+    step_s: float
+
+    def solve(self, theta: Floats) -> Fields:
+        """Fields of all rows at a value of the unknowns, (P,)."""
+        import torch
+
+        with torch.no_grad():
+            values = torch.as_tensor(theta, dtype=torch.float64)
+            model, equations = self._equations(values)
+            factor = factorise(model, equations, xp=torch_namespace())
+            air = structure = self.amb_c.expand(equations.diagonal.shape)
+            for _ in range(SWEEPS):
+                air = factor.solve(self._right(values, model, equations, structure))
+                structure = self._structure(values, air)
+        assert isinstance(factor, ColumnFactor)
+        return Fields(air, structure, factor)
+
+    def derivative(self, theta: Floats, fields: Fields) -> Array:
+        """Derivative of the air by the unknowns, (nx, ny, T, P).
+
+        Args:
+            theta: unknowns, (P,).
+            fields: from :meth:`solve` at the same theta.
+        """
+        import torch
+
+        values = torch.as_tensor(theta, dtype=torch.float64)
+        air, structure = fields.air_c, fields.structure_c
+
+        def imbalance(at: Array) -> Array:
+            model, equations = self._equations(at)
+            return self._right(at, model, equations, structure) - _leaving(model, equations, air)
+
+        with torch.no_grad():
+            source = _forward(imbalance, values)
+            held = _forward(lambda at: self._structure(at, air), values)
+            inner = self.model.structure_w_per_k * self._factors(values, "structure_w", 1)[0]
+            change, follows = torch.zeros_like(source), held
+            for sweep in range(SWEEPS):
+                change = _solve_many(fields.factor, source + inner * follows)
+                if sweep + 1 < SWEEPS:
+                    follows = held + self._structure_change(values, change)
+        return change
+
+    def _factors(self, theta: Array, kind: Kind, count: int) -> Array:
+        """Factors on the nominal values of a kind, (count,); 1 where nothing is unknown."""
+        import torch
+
+        places = [(unknown.index, p) for p, unknown in enumerate(self.unknowns) if unknown.kind == kind]
+        if not places:
+            return torch.ones(count, dtype=theta.dtype)
+        index, columns = (torch.tensor(part) for part in zip(*places, strict=True))
+        spread = torch.zeros(count, len(self.unknowns), dtype=theta.dtype)
+        spread[index, columns] = 1.0
+        return torch.exp(spread @ theta)
+
+    def _equations(self, theta: Array) -> tuple[RoomModel, RoomEquations]:
+        import torch
+
+        xp, plan = torch_namespace(), self.plan
+        rows, openings = [r.gap_share for r in plan.rows], [o.free_share for o in plan.openings]
+        one = theta.new_tensor
+        shares = AirShares(
+            gap=one(rows) * self._factors(theta, "gap", len(rows)),
+            free=one(openings) * self._factors(theta, "free", len(openings)),
+            leak=plan.leak_share * self._factors(theta, "leak", 1)[0],
+        )
+        model = with_air(self.model, shares, plan.eddy_m2_per_s * self._factors(theta, "eddy", 1)[0], xp=xp)
+        model = replace(
+            model,
+            structure_w_per_k=model.structure_w_per_k * self._factors(theta, "structure_w", 1)[0],
+            envelope_w_per_k=model.envelope_w_per_k * self._factors(theta, "envelope_w", 1)[0],
+        )
+        flow_factor = torch.cat(
+            [
+                self._factors(theta, kind, len(things))
+                for kind, things in (("group", plan.groups), ("fan", plan.fans), ("damper", plan.dampers))
+            ]
+        )
+        flows = air_flows(model.basis, self.inputs * flow_factor[:, None], xp=xp)
+        return model, room_equations(model, flows, self.rho_cp, HELD_S, xp=xp)
+
+    def _right(self, theta: Array, model: RoomModel, equations: RoomEquations, structure: Array) -> Array:
+        heat = self.heat * self._factors(theta, "heat", len(self.plan.groups))[:, None]
+        return right_hand_side(model, equations, structure, heat, self.supply_c, self.amb_c)
+
+    def _memory(self, theta: Array) -> tuple[Array, Array]:
+        """Share that the structure keeps over a step, and share of the air in what it tends to."""
+        import torch
+
+        inner = self.model.structure_w_per_k * self._factors(theta, "structure_w", 1)[0]
+        outer = self.model.envelope_w_per_k * self._factors(theta, "envelope_w", 1)[0]
+        capacity = self.model.structure_j_per_k * self._factors(theta, "structure_j", 1)[0]
+        return torch.exp(-(inner + outer) * self.step_s / capacity), inner / (inner + outer)
+
+    def _structure(self, theta: Array, air: Array) -> Array:
+        """Structure at the end of every row, (nx, ny, T)."""
+        kept, share = self._memory(theta)
+        return _follow(share * air + (1.0 - share) * self.amb_c, kept)
+
+    def _structure_change(self, theta: Array, air_change: Array) -> Array:
+        """The same for changes of the air, (nx, ny, T, P)."""
+        kept, share = self._memory(theta)
+        return _follow(share * air_change, kept)
+
+
+def room_twin(
+    telemetry: RoomTelemetry, plan: RoomPlan, unknowns: Sequence[Unknown], nx: int = 24, ny: int = 12
+) -> RoomTwin:
+    """Cut the room of a record into cells.
+
+    Args:
+        telemetry: the record; its readings are not used here.
+        plan: its layout, perhaps with openings in parts.
+        unknowns: of this plan.
+        nx, ny: cells along and across.
+    """
+    import torch
+
+    def tensor(values: Any) -> Array:
+        return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float64)
+
+    return RoomTwin(
+        plan=plan,
+        unknowns=tuple(unknowns),
+        model=room_model(plan, nx, ny).to(tensor),
+        inputs=tensor(telemetry.inputs_m3_per_s.T),
+        heat=tensor(telemetry.heat_w.T),
+        supply_c=tensor(telemetry.temp_supply_c),
+        amb_c=tensor(telemetry.temp_amb_c),
+        rho_cp=tensor(telemetry.rho_cp_j_per_m3_k),
+        step_s=telemetry.step_s,
+    )
+
+
+def _forward(function: Callable[[Array], Array], at: Array) -> Array:
+    """Derivative (..., P) of a function of (P,), by forward mode."""
+    import torch
+
+    def along(tangent: Array) -> Array:
+        change: Array = torch.func.jvp(function, (at,), (tangent,))[1]
+        return change
+
+    return torch.vmap(along, out_dims=-1, chunk_size=CHUNK)(torch.eye(at.shape[0], dtype=at.dtype))
+
+
+def _leaving(model: RoomModel, equations: RoomEquations, air: Array) -> Array:
+    """What each cell loses to others at given temperatures, the product of the balance's matrix and ``air``, W."""
+    import torch
+
+    parts = entering(model, equations)
+    none_x, none_y = torch.zeros_like(air[:1]), torch.zeros_like(air[:, :1])
+    return (
+        equations.diagonal * air
+        - torch.cat([none_x, parts.from_west * air[:-1]], 0)
+        - torch.cat([parts.from_east * air[1:], none_x], 0)
+        - torch.cat([none_y, parts.from_south * air[:, :-1]], 1)
+        - torch.cat([parts.from_north * air[:, 1:], none_y], 1)
+    )
+
+
+def _follow(target: Array, kept: Array) -> Array:
+    """What follows a target (nx, ny, T, ...) and keeps a share of itself each row; it starts at the first target."""
+    import torch
+
+    at = target[:, :, 0]
+    course = [at]
+    for row in range(1, target.shape[2]):
+        at = kept * at + (1.0 - kept) * target[:, :, row]
+        course.append(at)
+    return torch.stack(course, 2)
+
+
+def _solve_many(factor: ColumnFactor, heat: Array) -> Array:
+    """Solve the balance for P right-hand sides (nx, ny, T, P), as products of matrices row by row."""
+    import torch
+
+    def times(column: int, right: Array) -> Array:
+        return torch.einsum("ijt,jtp->itp", factor.inverses[column], right)
+
+    last = len(factor.inverses) - 1
+    done = [times(0, heat[0])]
+    for i in range(1, last + 1):
+        done.append(times(i, heat[i] + factor.from_west[i - 1][..., None] * done[-1]))
+    solved = [done[last]]
+    for i in range(last - 1, -1, -1):
+        solved.append(done[i] + times(i, factor.from_east[i][..., None] * solved[-1]))
+    return torch.stack(solved[::-1], 0)
