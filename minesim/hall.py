@@ -306,7 +306,9 @@ def transition(
         slope = share * network.sink_diagonal
         heat_w = miners.count * (share * sink_source + beside_w + fans_w)
         inputs = xp.concat([miners.count * miners.flow_max_m3_per_s * duty, *fixed_flows], 0)
-        _, equations, factor = room_grid.set_air(hall.room, inputs, rho_cp, sub_dt_s, miners.count * slope, xp=xp)
+        _, equations, factor = room_grid.set_air(
+            hall.room, inputs, rho_cp, sub_dt_s, miners.count * slope, once=True, xp=xp
+        )
         temps = room_grid.advance(
             hall.room, equations, factor, structure_c, heat_w, plant.temp_supply_c, weather.temp_c
         )

@@ -6,11 +6,8 @@ into an action with every observation. On 10,000 observations the file has to gi
 
 from __future__ import annotations
 
-import contextlib
 import io
 import tempfile
-import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ import torch
 from agents.baselines.base import action_for_level
 from agents.baselines.myopic import best_levels
 from agents.baselines.table import plain_params
+from agents.onnx_export import quiet_exporter, without_traces
 from agents.rl.actions import ActionMap, Direct, RuleResidual, ShadowPrice
 from agents.rl.policy import TrainedPolicy, load_policy
 from agents.rl.warm_start import gather
@@ -221,7 +219,7 @@ def _export(trained: TrainedPolicy) -> bytes:
     example = tuple(torch.zeros(EXAMPLE_ROWS, size) for size in sizes)
     rows = torch.export.Dim("rows")
     buffer = io.BytesIO()
-    with _quiet():
+    with quiet_exporter():
         torch.onnx.export(
             module,
             example,
@@ -235,46 +233,15 @@ def _export(trained: TrainedPolicy) -> bytes:
             verbose=False,
         )
     model = onnx.load_from_string(buffer.getvalue())
-    return _plain(model)
-
-
-def _plain(model: Any) -> bytes:
-    """A model without what only tells where and how it was made, so that equal policies are equal files."""
-    del model.metadata_props[:]
-    model.doc_string = ""
-    for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
-        part.doc_string = ""
-        del part.metadata_props[:]
-    for tensor in model.graph.initializer:
-        tensor.doc_string = ""
-        del tensor.metadata_props[:]
-    return bytes(model.SerializeToString(deterministic=True))
+    return without_traces(model)
 
 
 def _quantised(content: bytes) -> bytes:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet_exporter():
         before, after = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         before.write_bytes(content)
         quantize_dynamic(before, after, op_types_to_quantize=QUANTISED, weight_type=QuantType.QInt8, per_channel=True)
-        return _plain(onnx.load_from_string(after.read_bytes()))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's talk about itself from the terminal."""
-    import logging
-
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "root", "")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        return without_traces(onnx.load_from_string(after.read_bytes()))

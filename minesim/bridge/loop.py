@@ -292,7 +292,9 @@ class Bridge:
 
     def _is_own_ceiling(self, name: str, top_preset: str | None) -> bool:
         """Whether a miner's top preset is what the bridge last moved it to, and so is nobody's wish."""
-        writes = (intent.write for intent in self._journal.intents(name) if not intent.refused)
+        # By number: after the clock was set back, the latest by time is not the last.
+        intents = sorted(self._journal.intents(name), key=lambda intent: intent.id, reverse=True)
+        writes = (intent.write for intent in intents if not intent.refused)
         last = next((write for write in writes if isinstance(write, SetPreset)), None)
         return last is not None and last.top_preset is not None and last.top_preset == top_preset
 

@@ -137,14 +137,42 @@ def plot_layout(room: SteadyRoom, path: str | Path) -> Path:
 
 
 def draw_room(axes: Any, room: SteadyRoom) -> None:
-    """Draw a room into matplotlib axes."""
+    """Draw a settled room into matplotlib axes, with a title that tells its flows and temperatures."""
+    plan, setting = room.plan, room.setting
+    draw_field(axes, plan, room.grid, room.flows, room.air_c)
+    fans, moved = (
+        share * sum(flows)
+        for share, flows in (
+            (setting.room_fans, [f.flow_m3_per_s for f in plan.fans if f.kind == "exhaust"]),
+            (setting.miner_fans, [g.miners * g.flow_m3_per_s for g in plan.groups]),
+        )
+    )
+    heat_kw = setting.load * sum(g.miners * g.power_w * g.air_share for g in plan.groups) / 1e3
+    axes.set_title(
+        f"{plan.title}\n{heat_kw:,.0f} kW to the air, fans {fans:.1f} m³/s, miners {moved:.1f} m³/s, "
+        f"{100 * room.recirculated:.0f} % recirculated\noutdoors {setting.temp_amb_c:g} °C, "
+        f"intakes {room.inlets_c.min():.1f} to {room.inlets_c.max():.1f} °C, hottest {room.air_c.max():.1f} °C",
+        fontsize=10,
+    )
+
+
+def draw_field(axes: Any, plan: RoomPlan, grid: Grid, flows: AirFlows, air_c: Floats, **bounds_c: float) -> None:
+    """Draw the field of a room with miners, fans, openings and air velocity into matplotlib axes.
+
+    Args:
+        axes: where.
+        plan: the room.
+        grid, flows: cells and their air.
+        air_c: temperatures, degC, (nx, ny).
+        bounds_c: ``vmin`` and ``vmax`` of the colours, degC; those of the field by default.
+    """
     from matplotlib.colors import LinearSegmentedColormap
 
-    plan, setting = room.plan, room.setting
     extent = (0.0, plan.length_m, 0.0, plan.width_m)
     colours = LinearSegmentedColormap.from_list("air", _AIR)
-    axes.imshow(room.air_c.T, origin="lower", extent=extent, cmap=colours, interpolation="nearest", aspect="equal")
-    _draw_air(axes, room)
+    look = {"origin": "lower", "extent": extent, "interpolation": "nearest", "aspect": "equal", **bounds_c}
+    axes.imshow(air_c.T, cmap=colours, **look)
+    _draw_air(axes, plan, grid, flows)
     depth_m = 0.5 * ROW_DEPTH_M
     for group in plan.groups:
         row = plan.row(group.row)
@@ -174,20 +202,6 @@ def draw_room(axes: Any, room: SteadyRoom) -> None:
         xlabel="x, m",
         ylabel="y, m",
     )
-    fans, moved = (
-        share * sum(flows)
-        for share, flows in (
-            (setting.room_fans, [f.flow_m3_per_s for f in plan.fans if f.kind == "exhaust"]),
-            (setting.miner_fans, [g.miners * g.flow_m3_per_s for g in plan.groups]),
-        )
-    )
-    heat_kw = setting.load * sum(g.miners * g.power_w * g.air_share for g in plan.groups) / 1e3
-    axes.set_title(
-        f"{plan.title}\n{heat_kw:,.0f} kW to the air, fans {fans:.1f} m³/s, miners {moved:.1f} m³/s, "
-        f"{100 * room.recirculated:.0f} % recirculated\noutdoors {setting.temp_amb_c:g} °C, "
-        f"intakes {room.inlets_c.min():.1f} to {room.inlets_c.max():.1f} °C, hottest {room.air_c.max():.1f} °C",
-        fontsize=10,
-    )
     keys = [("fan", _FAN), ("opening", _OPENING)] + ([("damper", _DAMPER)] if plan.dampers else [])
     handles = [axes.plot([], [], color=colour, linewidth=4.0, label=label)[0] for label, colour in keys]
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, _below(axes)), ncols=len(keys), fontsize=8)
@@ -198,13 +212,12 @@ def _below(axes: Any) -> float:
     return -0.55 / float(axes.get_position().height * axes.figure.get_figheight())
 
 
-def _draw_air(axes: Any, room: SteadyRoom) -> None:
-    plan, grid = room.plan, room.grid
+def _draw_air(axes: Any, plan: RoomPlan, grid: Grid, flows: AirFlows) -> None:
     across = max(6, round(36 * plan.width_m / plan.length_m))
     x, y = np.meshgrid(
         (np.arange(36) + 0.5) * plan.length_m / 36, (np.arange(across) + 0.5) * plan.width_m / across, indexing="ij"
     )
-    along_m, across_m = velocity_at_m_per_s(grid, room.flows, x.ravel(), y.ravel(), xp=NUMPY)
+    along_m, across_m = velocity_at_m_per_s(grid, flows, x.ravel(), y.ravel(), xp=NUMPY)
     speed = np.hypot(along_m, across_m)
     typical = float(np.quantile(speed, 0.9)) or 1.0
     shorten = np.minimum(1.0, 1.6 * typical / np.maximum(speed, 1e-9))

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from minesim.data.registry import TraceFile, registry, trace_file
-from minesim.data.traces_io import load_btc, load_carbon, load_coincident_peaks, load_power, load_weather
+from minesim.data.traces_io import (
+    load_btc,
+    load_carbon,
+    load_coincident_peaks,
+    load_power,
+    load_typical_year,
+    load_weather,
+)
 
 __all__ = [
     "TraceFile",
@@ -11,6 +18,7 @@ __all__ = [
     "load_carbon",
     "load_coincident_peaks",
     "load_power",
+    "load_typical_year",
     "load_weather",
     "registry",
     "trace_file",

@@ -18,7 +18,7 @@ class TraceFile:
 
     Attributes:
         name: what loaders and ``minesim data describe`` call it, e.g. ``power_ercot``.
-        kind: ``power``, ``weather``, ``btc``, ``carbon``, ``blocks`` or ``peaks``.
+        kind: ``power``, ``weather``, ``typical_year``, ``btc``, ``carbon``, ``blocks`` or ``peaks``.
         file: path below ``minesim/data/traces``.
         licence: SPDX identifier, ``facts`` or ``unverified``.
         in_wheel: whether an installed wheel carries it; the others live in a repository checkout only.

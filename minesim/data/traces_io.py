@@ -50,9 +50,10 @@ def load_power(market: str) -> xr.Dataset:
 
 
 def load_weather(city: str) -> xr.Dataset:
-    """Load hourly weather of ``dallas_tx``, ``toronto_on``, ``philadelphia_pa`` or ``san_jose_ca``, 2020-2023.
+    """Load hourly weather of 2020-2023: grid reanalysis (Open-Meteo archive), not a station.
 
-    Grid reanalysis (Open-Meteo archive), not a station.
+    Args:
+        city: ``dallas_tx``, ``toronto_on``, ``philadelphia_pa``, ``san_jose_ca`` or ``singapore``.
 
     Returns:
         ``temp_amb_c`` (degC), ``rel_humidity_pct`` (%), ``cloud_cover_pct`` (%), ``wind_speed_m_per_s`` (m/s).
@@ -68,6 +69,38 @@ def load_weather(city: str) -> xr.Dataset:
             "temp_amb_c": (frame["dry_bulb_c"], "degC", known.AT_START, "outside dry-bulb temperature"),
             "rel_humidity_pct": (frame["rel_humidity_pct"], "%", known.AT_START, "outside relative humidity"),
             "cloud_cover_pct": (frame["cloud_cover_pct"], "%", known.AT_START, "cloud cover"),
+            "wind_speed_m_per_s": (frame["wind_speed_ms"], "m/s", known.AT_START, "wind speed at 10 m"),
+        },
+        row,
+    )
+
+
+def load_typical_year(place: str, year: int = 2021) -> xr.Dataset:
+    """Load a typical meteorological year of ``aurora_co``, laid on a calendar year.
+
+    Months come from different years, so weather jumps where a month begins.
+
+    Args:
+        place: which.
+        year: calendar year of the axis; hours follow local standard time, hour 1 ends at 01:00.
+
+    Returns:
+        ``temp_amb_c`` (degC), ``rel_humidity_pct`` (%), ``pressure_pa`` (Pa), ``wind_speed_m_per_s`` (m/s), 8760 hours.
+
+    Raises:
+        DataFileError: unknown place, or the file is not in this installation.
+    """
+    row = _row("typical_year", place)
+    frame = _read(row)
+    local = pd.to_datetime({"year": year, "month": frame["month"], "day": frame["day"]})
+    local = local + pd.to_timedelta(frame["hour_ending"] - 1, unit="h")
+    time = local.dt.tz_localize(row.site_timezone).dt.tz_convert("UTC").dt.tz_localize(None)
+    return _dataset(
+        time,
+        {
+            "temp_amb_c": (frame["dry_bulb_c"], "degC", known.AT_START, "outside dry-bulb temperature"),
+            "rel_humidity_pct": (frame["rel_humidity_pct"], "%", known.AT_START, "outside relative humidity"),
+            "pressure_pa": (frame["pressure_pa"], "Pa", known.AT_START, "air pressure"),
             "wind_speed_m_per_s": (frame["wind_speed_ms"], "m/s", known.AT_START, "wind speed at 10 m"),
         },
         row,

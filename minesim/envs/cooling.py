@@ -1,211 +1,238 @@
-"""Cooling a hall of miners as a Gymnasium environment."""
+"""Cooling a hall of miners: one environment, the native batch in numpy, and the batch in torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
 
-from minesim.arrays import NUMPY
-from minesim.catalog.layouts import layout
-from minesim.errors import ActionError, ParamsError, explain, nearest
-from minesim.hall import HallOutcome, build_hall, start_state, transition
-from minesim.physics.cooling import DxParams, PadParams, Weather
-from minesim.physics.room_grid import sensor_cells
-from minesim.scenario.names import scenario as find_scenario
-from minesim.tasks.cooling import CoolingTask, action_names, command_of, cost_terms, reward_terms
+from minesim.arrays import Array, torch_namespace
+from minesim.envs.cooling_core import CoolingConfig, CoolingCore, CoolingWorld, build_cooling_world
+from minesim.envs.torch_batch import TorchStep
+from minesim.errors import ParamsError, explain, nearest
 
-RESET_OPTIONS = ("start_row", "split")
-ROW_S = 3600
-PRESSURE_PA = 101325.0
-LEAD_ROWS = 3
-HISTORY_ROWS = 24
-PAD = PadParams(face_m2=28.0)
-"""The pad behind the louvre of the 40-ft container, as large as its south wall."""
+
+def make_cooling_config(**options: Any) -> CoolingConfig:
+    """A :class:`minesim.envs.cooling_core.CoolingConfig` from keyword arguments.
+
+    Raises:
+        ParamsError: an unknown keyword (nearest names suggested).
+    """
+    known = CoolingConfig.__dataclass_fields__
+    for name in options:
+        if name not in known:
+            raise ParamsError(explain(f"environment option {name!r} is unknown", fix=nearest(name, known)))
+    return CoolingConfig(**options)
+
+
+def cooling_spaces(world: CoolingWorld) -> tuple[gym.spaces.Box, gym.spaces.Box]:
+    """Observation and action space of one hall."""
+    low, high = world.bounds()
+    actions = gym.spaces.Box(-1.0, 1.0, (len(world.action_names),), np.float32)
+    return gym.spaces.Box(low, high, dtype=np.float32), actions
 
 
 class CoolingEnv(gym.Env[np.ndarray, np.ndarray]):
     """``minesim/Cooling-v0``: see ``docs/envs/cooling.md``.
 
     Args:
-        render_mode: None.
-        layout_name: layout or TOML file.
-        scenario: weather and price; a name, Dataset or file.
-        pad, dx: what treats the supply air.
-        sensors: name -> (x, y) in m; four by default, west and east in front of and behind the miners.
-        noise_k, bias_k, drop_out: of the air sensors: standard deviation of a reading and of a sensor's constant error,
-            and chance that a reading is missing and the last one stays.
-        episode_days: length.
-        dt_s: control step; it divides an hour.
-        task: prices and limits.
+        render_mode: None or ``rgb_array``.
+        world: a furnished world to share; otherwise one is built from ``options``.
+        options: fields of :class:`minesim.envs.cooling_core.CoolingConfig`.
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012  (Gymnasium declares it so)
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012  (Gymnasium declares it so)
 
-    def __init__(
-        self,
-        render_mode: str | None = None,
-        *,
-        layout_name: str = "container_40ft",
-        scenario: Any = "generated",
-        pad: PadParams | None = PAD,
-        dx: DxParams | None = None,
-        sensors: Mapping[str, tuple[float, float]] | None = None,
-        noise_k: float = 0.0,
-        bias_k: float = 0.0,
-        drop_out: float = 0.0,
-        episode_days: float = 7.0,
-        dt_s: float = 300.0,
-        task: CoolingTask | None = None,
-    ) -> None:
-        if render_mode is not None:
-            raise ParamsError(explain(f"render_mode is {render_mode!r}", allowed="None"))
-        if not (0.0 < dt_s <= ROW_S and ROW_S % dt_s == 0.0):
-            raise ParamsError(explain(f"dt_s is {dt_s:g} s", allowed="a divisor of 3600 s"))
-        if not (noise_k >= 0.0 and bias_k >= 0.0 and 0.0 <= drop_out < 1.0):
-            what = f"noise_k {noise_k:g} K, bias_k {bias_k:g} K, drop_out {drop_out:g}"
-            raise ParamsError(explain(what, allowed="0 or more, and a drop_out below 1"))
+    def __init__(self, render_mode: str | None = None, *, world: CoolingWorld | None = None, **options: Any) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ParamsError(explain(f"render_mode is {render_mode!r}", allowed="None or 'rgb_array'"))
         self.render_mode = render_mode
-        self.task, self.dt_s = task or CoolingTask(), dt_s
-        plan = layout(layout_name)
-        self.hall = build_hall(layout_name, pad=pad, dx=dx)
-        self.zones = tuple(row.name for row in plan.rows)
-        self._zone_of = np.array([self.zones.index(group.row) for group in plan.groups])
-        self.action_names = action_names(self.hall, self.zones)
-        x_m, y_m = (0.25 * plan.length_m, 0.75 * plan.length_m), (0.25 * plan.width_m, 0.75 * plan.width_m)
-        places = sensors or {
-            f"{side}_{end}": (x, y)
-            for side, y in zip(("south", "north"), y_m, strict=True)
-            for end, x in zip(("west", "east"), x_m, strict=True)
-        }
-        self._cells = sensor_cells(self.hall.room.grid, places)
-        self._noise = (noise_k, bias_k, drop_out)
-        self.names = (
-            *(f"temp_{name}_c" for name in places),
-            *(f"temp_chip_{group.name}_c" for group in plan.groups),
-            "temp_amb_c",
-            "rel_humidity_pct",
-            "temp_amb_fc_3h_c",
-            "price_before_usd_per_mwh_symlog",
-            "power_miners_share",
-            "power_cooling_share",
-            *self.action_names,
-        )
-        market = find_scenario(scenario)
-        traces = market.traces
-        hourly = ("temp_amb_c", "rel_humidity_pct", "power_price_usd_per_mwh")
-        self._temp_c, self._humidity, self._price = (np.asarray(traces[n].to_numpy(), np.float64) for n in hourly)
-        times = traces["time"].to_numpy().astype("datetime64[s]")
-        self._splits = {
-            name: (int(np.searchsorted(times, np.datetime64(a))), int(np.searchsorted(times, np.datetime64(b))))
-            for name, (a, b) in market.splits.items()
-        }
-        self._steps = round(episode_days * 86400.0 / dt_s)
-        self._row_steps = round(ROW_S / dt_s)
-        self._rated_w = float(sum(group.power_w * group.miners for group in plan.groups))
-        self._fans_w = sum(self.hall.plant.fan_power_w)
-        self.action_space = gym.spaces.Box(-1.0, 1.0, (len(self.action_names),), np.float32)
-        is_temp = np.array([name.endswith("_c") for name in self.names])
-        self._low = np.where(is_temp, -60.0, -10.0).astype(np.float32)
-        self._high = np.where(is_temp, 200.0, 100.0).astype(np.float32)
-        self.observation_space = gym.spaces.Box(self._low, self._high, dtype=np.float32)
+        self.world = build_cooling_world(make_cooling_config(**options)) if world is None else world
+        self.core = CoolingCore(self.world, 1, lone=True)
+        self.names, self.action_names = self.world.names, self.world.action_names
+        self.observation_space, self.action_space = cooling_spaces(self.world)
+        self._seeded = False
+        self._day: list[dict[str, float]] = []
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin an episode at an hour of a split (``train`` where none is given).
-
-        Options: ``split``, or ``start_row`` for the hour of the traces.
-
-        Raises:
-            ParamsError: an unknown option, or a period too short for the episode.
-        """
+        """Begin an episode; options as in :meth:`minesim.envs.cooling_core.CoolingCore.reset`."""
         super().reset(seed=seed)
-        given = options or {}
-        for name in given:
-            if name not in RESET_OPTIONS:
-                raise ParamsError(explain(f"reset option {name!r} is unknown", fix=nearest(name, RESET_OPTIONS)))
-        split = given.get("split", "train")
-        if split not in self._splits:
-            raise ParamsError(explain(f"split {split!r} is unknown", fix=nearest(str(split), self._splits)))
-        first, last = self._splits[split]
-        first, last = max(first, HISTORY_ROWS), last - -(-self._steps // self._row_steps)
-        row = int(given.get("start_row", self.np_random.integers(first, max(last, first) + 1)))
-        if last < first or not HISTORY_ROWS <= row <= len(self._temp_c) - -(-self._steps // self._row_steps):
-            what = f"an episode of {self._steps} steps does not fit at row {row} of {len(self._temp_c)} ({split!r})"
-            raise ParamsError(explain(what, fix="Shorten episode_days or start elsewhere."))
-        self._row, self._step = row, 0
-        self._state = start_state(self.hall, np.asarray(self._temp_c[row]), xp=NUMPY)
-        self._bias = self._noise[1] * self.np_random.standard_normal(len(self._cells))
-        self._reading = np.full(len(self._cells), self._temp_c[row])
-        # A step at full fans and load makes the first readings.
-        action = np.where(np.isin(self.action_names, ("pad_duty", "damper")), -1.0, 1.0)
-        outcome, price = self._advance(action)
-        return self._observe(outcome, action), self._info(outcome, price)
+        if seed is not None or not self._seeded:
+            self.core.seed([seed if seed is not None else int(self.np_random.integers(2**31))])
+            self._seeded = True
+        observation = self.core.reset(options=options)
+        self._day = []
+        return observation, {"cost": 0.0, "start_row": int(self.core.row[0])}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Hold an action for a control step.
+        """Hold an action for a control step."""
+        result = self.core.step(np.asarray(action))
+        info = dict(zip(result.info, map(float, result.info.values()), strict=True))
+        if self.render_mode is not None:
+            shares = 0.5 + 0.5 * np.clip(np.asarray(action, np.float64), -1.0, 1.0)
+            settings = dict(zip(self.action_names, shares, strict=True))
+            self._day = [*self._day[-(round(86400.0 / self.world.config.dt_s) - 1) :], info | settings]
+        return result.observation, float(result.reward), False, bool(result.truncated[0]), info
 
-        Raises:
-            ActionError: misshaped or not a number.
-        """
-        array = np.asarray(action, dtype=np.float64)
-        if array.shape != self.action_space.shape or not np.isfinite(array).all():
-            raise ActionError(
-                explain(f"action is {array.tolist()}", allowed=f"{self.action_space.shape} finite numbers in -1 ... 1")
-            )
-        outcome, price = self._advance(array)
-        self._step += 1
-        info = self._info(outcome, price)
-        reward = sum(info[name] for name in self._terms) / self.task.reward_usd
-        return self._observe(outcome, array), float(reward), False, self._step >= self._steps, info
+    def render(self) -> Any:
+        """Draw the hall and its last day as an RGB array (H, W, 3) uint8; needs ``minesim[report]``."""
+        if self.render_mode is None:
+            return None
+        from minesim.envs.render_cooling import draw_hall
 
-    def _now(self) -> int:
-        return min(self._row + self._step // self._row_steps, len(self._temp_c) - 1)
+        return draw_hall(self.core, self._day)
 
-    def _advance(self, action: np.ndarray) -> tuple[HallOutcome, float]:
-        now = self._now()
-        weather = Weather(*(np.asarray(value) for value in (self._temp_c[now], self._humidity[now], PRESSURE_PA)))
-        command = command_of(action, self.action_names, self.hall, self.zones, self._zone_of)
-        self._state, outcome = transition(self._state, command, weather, self.hall, self.dt_s, xp=NUMPY)
-        return outcome, float(self._price[now])
 
-    def _observe(self, outcome: HallOutcome, action: np.ndarray) -> np.ndarray:
-        noise_k, _, drop_out = self._noise
-        size = len(self._cells)
-        fresh = outcome.air_c.reshape(-1)[self._cells] + self._bias + noise_k * self.np_random.standard_normal(size)
-        self._reading = np.where(self.np_random.random(size) < drop_out, self._reading, fresh)
-        now = self._now()
-        # Persistence of yesterday's course: it knows the past alone.
-        yesterday = now - HISTORY_ROWS
-        forecast_c = self._temp_c[now] + self._temp_c[yesterday + LEAD_ROWS] - self._temp_c[yesterday]
-        price = self._price[now - 1]
-        market = (
-            self._temp_c[now],
-            self._humidity[now],
-            forecast_c,
-            np.sign(price) * np.log1p(abs(price)),
-            float(outcome.power_miners_w) / self._rated_w,
-            float(outcome.power_cooling_w) / self._fans_w,
+class CoolingVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
+    """Vector form of ``minesim/Cooling-v0``; row b equals the one-hall environment with seed ``seed + b``.
+
+    Autoreset happens in the same step; the last observation of an episode is ``infos["final_obs"]``.
+
+    Args:
+        num_envs: B.
+        stagger: shorten the first episodes by random amounts, so that a learner never sees all halls reset at once.
+        world: a furnished world to share; otherwise one is built from ``options``.
+        options: fields of :class:`minesim.envs.cooling_core.CoolingConfig`.
+    """
+
+    metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        render_mode: str | None = None,
+        *,
+        stagger: bool = False,
+        world: CoolingWorld | None = None,
+        **options: Any,
+    ) -> None:
+        if render_mode is not None:
+            raise ParamsError(explain(f"render_mode is {render_mode!r}", allowed="None", fix="Render a single env."))
+        if num_envs < 1:
+            raise ParamsError(explain(f"num_envs is {num_envs}", allowed="1 or more"))
+        self.num_envs = num_envs
+        self.render_mode = None
+        self.world = build_cooling_world(make_cooling_config(**options)) if world is None else world
+        self.core = CoolingCore(self.world, num_envs)
+        self.stagger = stagger
+        self.single_observation_space, self.single_action_space = cooling_spaces(self.world)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._seeded = False
+        self._early = np.zeros(num_envs, np.int64)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin all episodes, or those where ``options["reset_mask"]`` is true."""
+        options = dict(options or {})
+        mask = options.pop("reset_mask", None)
+        if isinstance(seed, int) or seed is None:
+            super().reset(seed=seed)
+        if seed is not None or not self._seeded:
+            self.core.seed(self._seeds(seed))
+            self._seeded = True
+        observation = self.core.reset(mask, options)
+        if self.stagger:
+            self._early = early_ends(self.core.seeds, self.world.steps)
+        return observation, {"cost": np.zeros(self.num_envs)}
+
+    def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int]:
+        if isinstance(seed, int):
+            return [seed + b for b in range(self.num_envs)]
+        drawn = self.np_random.integers(0, 2**31, self.num_envs)
+        if seed is None:
+            return [int(s) for s in drawn]
+        return [int(d) if s is None else int(s) for s, d in zip(seed, drawn, strict=True)]
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Advance all halls by one control step."""
+        result = self.core.step(actions)
+        infos: dict[str, Any] = dict(result.info)
+        truncated = result.truncated | (self.core.step_count >= self.world.steps - self._early)
+        observation = result.observation
+        if truncated.any():
+            self._early = np.where(truncated, 0, self._early)
+            final = np.empty(self.num_envs, object)
+            for b in np.flatnonzero(truncated):
+                final[b] = observation[b].copy()
+            infos |= {
+                "final_obs": final,
+                "_final_obs": truncated,
+                "final_info": dict(result.info),
+                "_final_info": truncated,
+            }
+            observation = self.core.reset(truncated)
+        return observation, result.reward, np.zeros(self.num_envs, bool), truncated, infos
+
+
+class CoolingTorchBatch:
+    """The batch of :class:`CoolingVectorEnv` as tensors on one device.
+
+    Args:
+        num_envs: B.
+        device: torch device.
+        double: float64 state instead of float32.
+        seed: of the first hall; hall b has ``seed + b``.
+        stagger: shorten the first episodes by random amounts.
+        world: a furnished world to share; otherwise one is built from ``options``.
+        options: fields of :class:`minesim.envs.cooling_core.CoolingConfig`.
+    """
+
+    def __init__(
+        self,
+        num_envs: int,
+        device: str = "cpu",
+        *,
+        double: bool = False,
+        seed: int = 0,
+        stagger: bool = True,
+        world: CoolingWorld | None = None,
+        **options: Any,
+    ) -> None:
+        torch_namespace()
+        import torch
+
+        if num_envs < 1:
+            raise ParamsError(explain(f"num_envs is {num_envs}", allowed="1 or more"))
+        self.num_envs = num_envs
+        self.world = build_cooling_world(make_cooling_config(**options)) if world is None else world
+        like = torch.zeros(1, dtype=torch.float64 if double else torch.float32, device=device)
+        self.device = like.device
+        self.core = CoolingCore(self.world, num_envs, like)
+        self.observation_space, self.action_space = cooling_spaces(self.world)
+        self.core.seed([seed + b for b in range(num_envs)])
+        self._early = early_ends(self.core.seeds, self.world.steps) if stagger else np.zeros(num_envs, np.int64)
+
+    def reset(self, options: dict[str, Any] | None = None) -> Array:
+        """Begin all episodes; observations (B, n)."""
+        return self.core.reset(options=options)
+
+    def step(self, action: Array) -> TorchStep:
+        """Advance all halls by one control step; finished ones begin anew in the same step."""
+        result = self.core.step(action)
+        truncated = result.truncated | (self.core.step_count >= self.world.steps - self._early)
+        final = observation = result.observation
+        if truncated.any():
+            self._early = np.where(truncated, 0, self._early)
+            observation = self.core.reset(truncated)
+        return TorchStep(
+            observation=observation,
+            reward=result.reward,
+            cost=result.cost,
+            truncated=self.core.flags(truncated),
+            final_observation=final,
+            info=result.info,
         )
-        values = np.concatenate([self._reading, np.round(self._state.temp_hot_c), market, np.clip(action, -1.0, 1.0)])
-        bounded: np.ndarray = np.clip(values, self._low, self._high).astype(np.float32)
-        return bounded
 
-    def _info(self, outcome: HallOutcome, price_usd_per_mwh: float) -> dict[str, Any]:
-        terms = reward_terms(self.task, outcome, self.hall, price_usd_per_mwh, self.dt_s)
-        self._terms = tuple(terms)
-        broken = cost_terms(self.task, outcome, self._state.structure_c)
-        cooling_w, miners_w = float(outcome.power_cooling_w), float(outcome.power_miners_w)
-        return {
-            **terms,
-            **broken,
-            "cost": sum(broken.values()),
-            "power_cooling_w": cooling_w,
-            "power_miners_w": miners_w,
-            "pue": (cooling_w + miners_w) / miners_w,
-            "temp_chip_max_c": float(outcome.temp_hot_max_c.max()),
-            "water_kg": float(outcome.plant.water_kg_per_s) * self.dt_s,
-        }
+
+def early_ends(seeds: np.ndarray, steps: int) -> np.ndarray:
+    """By how many steps the first episode of each environment is shortened, (B,)."""
+    rng = np.random.default_rng([0x57A66E7, *np.asarray(seeds).tolist()])
+    return rng.integers(0, steps, len(seeds))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ class EnvEntry:
         summary: one line for people.
         page: of the docs.
         vector_entry_point: of the native batch; None where there is none.
+        torch_entry_point: of the batch as torch tensors; None where there is none.
         is_site: whether it is a site in a scenario, with difficulty, batch and torch.
     """
 
@@ -31,6 +33,7 @@ class EnvEntry:
     summary: str
     page: str
     vector_entry_point: str | None = None
+    torch_entry_point: str | None = None
     is_site: bool = False
 
 
@@ -40,6 +43,7 @@ ENVS: Mapping[str, EnvEntry] = {
         "a site: power of every cohort, under prices, tariffs and limits",
         "docs/envs/hashrate_tuning.md",
         "minesim.envs.batch:HashrateTuningVectorEnv",
+        "minesim.envs.torch_batch:TorchBatch",
         is_site=True,
     ),
     OVERCLOCK: EnvEntry(
@@ -51,6 +55,8 @@ ENVS: Mapping[str, EnvEntry] = {
         "minesim.envs.cooling:CoolingEnv",
         "one cooled hall: room fans, pad, dampers and share of load",
         "docs/envs/cooling.md",
+        "minesim.envs.cooling:CoolingVectorEnv",
+        "minesim.envs.cooling:CoolingTorchBatch",
     ),
 }
 """The one table of environments."""
@@ -80,9 +86,8 @@ def make_torch(env_id: str, num_envs: int, device: str = "cpu", **options: Any) 
         ParamsError: unknown id (nearest names suggested).
         MissingExtraError: torch is not installed.
     """
-    from minesim.envs.torch_batch import TorchBatch
-
-    makers: dict[str, Callable[..., Any]] = {HASHRATE_TUNING: TorchBatch}
+    makers = {name: row.torch_entry_point for name, row in ENVS.items() if row.torch_entry_point is not None}
     if env_id not in makers:
-        raise ParamsError(explain(f"no environment {env_id!r}", fix=nearest(env_id, makers)))
-    return makers[env_id](num_envs, device, **options)
+        raise ParamsError(explain(f"no environment {env_id!r} in torch", fix=nearest(env_id, makers)))
+    module, _, name = makers[env_id].partition(":")
+    return getattr(importlib.import_module(module), name)(num_envs, device, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +11,29 @@ import numpy as np
 import numpy.typing as npt
 
 from minesim.control.observe import FAULT_AGE_S
-from minesim.errors import MissingExtraError, TelemetryError, explain
+from minesim.envs.render_parts import (
+    ALARM,
+    CHIP,
+    COOLING,
+    GREY,
+    INK,
+    INTAKE,
+    OUTDOORS,
+    PAPER,
+    POWER,
+    PRICE,
+    Numbers,
+    Record,
+    clock_ticks,
+    day_panels,
+    hours_back,
+    legend,
+    local_time,
+    page,
+    pixels,
+    series,
+)
+from minesim.errors import TelemetryError, explain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,9 +41,6 @@ if TYPE_CHECKING:
 
     from minesim.envs.core import SiteCore
 
-WIDTH_PX: Final = 1280
-HEIGHT_PX: Final = 720
-DPI: Final = 100
 BOXES_MAX: Final = 36
 """Up to this many cohorts each gets a box with text; more are drawn as a mosaic, one patch a model."""
 PATCHES_MAX: Final = 8
@@ -30,22 +49,9 @@ TEMP_COLOURS: Final = ((20.0, "#d6e6f2"), (50.0, "#f4f1de"), (70.0, "#f9d58f"), 
 PRICE_LINEAR_USD_PER_MWH: Final = 500.0
 """Prices beyond it are drawn on a symmetric logarithm, so that a spike does not flatten the day."""
 PRICE_TICKS: Final = (-2000, -500, 0, 250, 500, 1000, 2000, 5000, 9000)
-INK, GREY, FAINT, PAPER = "#1f2933", "#7b8794", "#d9dee4", "#ffffff"
 OFF_FILL, BOOTING_FILL, ALARM_FILL = "#e7eaee", "#c3b5e3", "#7a0018"
-PRICE, POWER, COOLING, CHIP, INTAKE, OUTDOORS, ALARM = (
-    "#b8860b",
-    "#0072b2",
-    "#56b4e9",
-    "#d55e00",
-    "#cc79a7",
-    "#009e73",
-    "#b00020",
-)
 HASHING, RAMPING, BOOTING, OFF, TRIPPED, SILENT = "hashing", "ramping up", "booting", "off", "tripped", "no answer"
 STATES: Final = (HASHING, RAMPING, BOOTING, OFF, TRIPPED, SILENT)
-
-Record = Mapping[str, float]
-Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -146,20 +152,11 @@ def draw_site(core: SiteCore, day: Sequence[Record]) -> npt.NDArray[np.uint8]:
         TelemetryError: the core has not been reset yet.
     """
     views = cohort_views(core)
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(
-            explain("matplotlib is not installed", fix="Install it with: pip install 'minesim[report]'")
-        ) from error
-    figure = Figure(figsize=(WIDTH_PX / DPI, HEIGHT_PX / DPI), dpi=DPI, facecolor=PAPER)
-    canvas: Any = FigureCanvasAgg(figure)
+    figure = page()
     _draw_header(figure, core, day)
     _draw_cohorts(figure, core, views)
     _draw_day(figure, core, day)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba(), np.uint8)[..., :3].copy()
+    return pixels(figure)
 
 
 # ---------------------------------------------------------------------- header
@@ -170,17 +167,11 @@ def _now_utc(core: SiteCore) -> np.datetime64:
     return np.datetime64(start, "s") + np.timedelta64(round(int(core.step_count[0]) * core.world.config.dt_ctrl_s), "s")
 
 
-def _local(core: SiteCore, moment: np.datetime64) -> Any:
-    import pandas as pd
-
-    return pd.Timestamp(moment).tz_localize("UTC").tz_convert(core.world.scenario.site_timezone)
-
-
 def _draw_header(figure: Figure, core: SiteCore, day: Sequence[Record]) -> None:
     world = core.world
     spec = world.config.site
     title = f"{spec if isinstance(spec, str) else spec.name}, {world.scenario.name}"
-    moment = _local(core, _now_utc(core)).strftime("%a %Y-%m-%d %H:%M %Z")
+    moment = local_time(_now_utc(core), core.world.scenario.site_timezone).strftime("%a %Y-%m-%d %H:%M %Z")
     figure.text(0.02, 0.955, title, fontsize=15, color=INK, weight="bold", va="center")
     figure.text(
         0.02,
@@ -409,52 +400,18 @@ def _draw_scale(figure: Figure, core: SiteCore) -> None:
 
 
 def _draw_day(figure: Figure, core: SiteCore, day: Sequence[Record]) -> None:
-    dt_h = core.world.config.dt_ctrl_s / 3600.0
-    hours: Numbers = (np.arange(len(day) + 1) - len(day)).astype(np.float64) * dt_h
-    panels = []
-    for bottom, height, title in (
-        (0.665, 0.20, "energy price, USD/MWh"),
-        (0.385, 0.20, "power, kW"),
-        (0.075, 0.23, "temperature, °C"),
-    ):
-        axes = figure.add_axes((0.56, bottom, 0.42, height))
-        axes.set_title(title, fontsize=10, color=INK, loc="left")
-        axes.grid(color=FAINT, linewidth=0.7)
-        axes.set_axisbelow(True)
-        axes.tick_params(labelsize=8.5, colors=INK, length=3)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        axes.set_xlim(-24.0, 0.0)
-        panels.append(axes)
-    ticks = _clock_ticks(core)
-    for axes in panels:
-        axes.set_xticks([hour for hour, _ in ticks], [label for _, label in ticks])
+    hours = hours_back(day, core.world.config.dt_ctrl_s)
+    places = {
+        "energy price, USD/MWh": (0.56, 0.665, 0.42, 0.20),
+        "power, kW": (0.56, 0.385, 0.42, 0.20),
+        "temperature, °C": (0.56, 0.075, 0.42, 0.23),
+    }
+    panels = day_panels(figure, places, clock_ticks(_now_utc(core), core.world.scenario.site_timezone), bool(day))
     if not day:
-        for axes in panels:
-            axes.set_yticks([])
-            axes.text(0.5, 0.5, "no step yet", transform=axes.transAxes, color=GREY, ha="center", va="center")
         return
-    _draw_price(panels[0], hours, _series(day, "energy_price_usd_per_mwh"))
+    _draw_price(panels[0], hours, series(day, "energy_price_usd_per_mwh"))
     _draw_power(panels[1], core, hours, day)
     _draw_temps(panels[2], core, hours, day)
-
-
-def _clock_ticks(core: SiteCore) -> list[tuple[float, str]]:
-    """Hours from now of the local clock's every third hour in the last day, with their labels."""
-    now = _now_utc(core)
-    first = now.astype("datetime64[h]") - np.timedelta64(24, "h")
-    ticks = []
-    for hour in range(25):
-        moment = (first + np.timedelta64(hour, "h")).astype("datetime64[s]")
-        local = _local(core, moment)
-        before_h = float((moment - now) / np.timedelta64(1, "h"))
-        if local.hour % 3 == 0 and before_h >= -24.0:
-            ticks.append((before_h, local.strftime("%H:%M")))
-    return ticks
-
-
-def _series(day: Sequence[Record], name: str) -> Numbers:
-    return np.array([record[name] for record in day])
 
 
 def _draw_price(axes: Axes, hours: Numbers, price: Numbers) -> None:
@@ -473,14 +430,14 @@ def _draw_price(axes: Axes, hours: Numbers, price: Numbers) -> None:
 
 
 def _draw_power(axes: Axes, core: SiteCore, hours: Numbers, day: Sequence[Record]) -> None:
-    site_kw, cooling_kw = _series(day, "power_site_kw"), _series(day, "power_cooling_kw")
+    site_kw, cooling_kw = series(day, "power_site_kw"), series(day, "power_cooling_kw")
     rated_kw = core.world.params.curves.power_rated_site_w * 1e-3
     axes.stairs(site_kw, hours, fill=True, color=POWER, alpha=0.25)
     axes.stairs(site_kw, hours, color=POWER, linewidth=1.8, baseline=None, label="site")
     axes.stairs(cooling_kw, hours, color=COOLING, linewidth=1.8, baseline=None, label="room fans and pad")
     axes.axhline(rated_kw, color=GREY, linewidth=1.0, linestyle=(0, (4, 3)), label="rated")
     axes.set_ylim(0.0, 1.12 * max(rated_kw, float(site_kw.max())))
-    _legend(axes)
+    legend(axes)
 
 
 def _draw_temps(axes: Axes, core: SiteCore, hours: Numbers, day: Sequence[Record]) -> None:
@@ -489,22 +446,9 @@ def _draw_temps(axes: Axes, core: SiteCore, hours: Numbers, day: Sequence[Record
         ("temp_intake_c", INTAKE, "intake"),
         ("temp_amb_c", OUTDOORS, "outdoors"),
     ):
-        axes.stairs(_series(day, name), hours, color=colour, linewidth=1.8, baseline=None, label=label)
+        axes.stairs(series(day, name), hours, color=colour, linewidth=1.8, baseline=None, label=label)
     limit = core.world.limits.temp_chip_soft_c
     if math.isfinite(limit):
         axes.axhline(limit, color=ALARM, linewidth=1.0, linestyle=(0, (4, 3)), label="chip limit")
     axes.margins(y=0.08)
-    _legend(axes)
-
-
-def _legend(axes: Axes) -> None:
-    axes.legend(
-        loc="lower right",
-        bbox_to_anchor=(1.0, 0.98),
-        ncols=4,
-        fontsize=8.5,
-        frameon=False,
-        handlelength=1.4,
-        columnspacing=1.2,
-        borderaxespad=0.0,
-    )
+    legend(axes)

@@ -285,6 +285,17 @@ class DenseFactor:
 
 
 @dataclass(frozen=True)
+class DenseOnce:
+    """The same matrix (cells, cells) kept as it is: a single solution costs half of an inverse."""
+
+    matrix: Array
+
+    def solve(self, heat_w: Array) -> Array:
+        """Temperatures (nx, ny) for a right-hand side (nx, ny), W."""
+        return np.linalg.solve(self.matrix, heat_w.reshape(-1)).reshape(heat_w.shape)
+
+
+@dataclass(frozen=True)
 class ColumnFactor:
     """Block elimination over the columns of a batch of rooms.
 
@@ -322,12 +333,17 @@ def _times(block: Array, vector: Array, *, xp: Namespace) -> Array:
     return xp.sum(block * vector[None], axis=1)
 
 
-def factorise(model: RoomModel, equations: RoomEquations, *, xp: Namespace) -> DenseFactor | ColumnFactor:
+Factor = DenseFactor | DenseOnce | ColumnFactor
+"""What :func:`advance` solves with."""
+
+
+def factorise(model: RoomModel, equations: RoomEquations, *, once: bool = False, xp: Namespace) -> Factor:
     """Factorise the balance, to be reused while the air stands still.
 
     Args:
         model: the room.
         equations: from :func:`room_equations`.
+        once: whether it will be used for one solution.
         xp: namespace of the arrays.
 
     Returns:
@@ -337,20 +353,28 @@ def factorise(model: RoomModel, equations: RoomEquations, *, xp: Namespace) -> D
     if equations.diagonal.ndim == 3:
         return _factorise_columns(model, equations.diagonal, parts, xp=xp)
     if xp.name == "numpy":
-        return DenseFactor(np.linalg.inv(_dense(equations.diagonal, parts)))
+        matrix = _dense(equations.diagonal, parts)
+        return DenseOnce(matrix) if once else DenseFactor(np.linalg.inv(matrix))
     batch_of_one = Entering(*(part[..., None] for part in parts))
     return replace(_factorise_columns(model, equations.diagonal[..., None], batch_of_one, xp=xp), single=True)
 
 
 def _dense(diagonal: Array, parts: Entering) -> Array:
+    """The matrix (cells, cells), written along its diagonals: cells are numbered with y fastest."""
     nx, ny = diagonal.shape
-    matrix = np.zeros((nx * ny, nx * ny), dtype=diagonal.dtype)
-    cells = np.arange(nx * ny).reshape(nx, ny)
-    matrix[cells.ravel(), cells.ravel()] = diagonal.ravel()
-    matrix[cells[1:], cells[:-1]] = -parts.from_west
-    matrix[cells[:-1], cells[1:]] = -parts.from_east
-    matrix[cells[:, 1:], cells[:, :-1]] = -parts.from_south
-    matrix[cells[:, :-1], cells[:, 1:]] = -parts.from_north
+    cells = nx * ny
+    matrix = np.zeros((cells, cells), dtype=diagonal.dtype)
+    entries, along = matrix.reshape(-1), cells + 1
+    entries[::along] = diagonal.reshape(-1)
+    entries[ny * cells :: along] = -parts.from_west.reshape(-1)
+    entries[ny::along][: cells - ny] = -parts.from_east.reshape(-1)
+    if ny == 1:
+        return matrix
+    # Between two columns of cells nothing enters along y.
+    south, north = np.zeros((nx, ny), diagonal.dtype), np.zeros((nx, ny), diagonal.dtype)
+    south[:, 1:], north[:, :-1] = parts.from_south, parts.from_north
+    entries[cells::along] = -south.reshape(-1)[1:]
+    entries[1::along] = -north.reshape(-1)[:-1]
     return matrix
 
 
@@ -391,6 +415,30 @@ def _inverse(block: Array, eye: Array, *, xp: Namespace) -> Array:
     return xp.stack(rows, 0)
 
 
+def heat_taken_w(model: RoomModel, equations: RoomEquations, air_c: Array, *, xp: Namespace) -> Array:
+    """Heat that each cell would have to receive to keep a given field: the matrix of the balance times the field.
+
+    Less :func:`right_hand_side` it is the residual of a field that was not solved for, such as a network's.
+
+    Args:
+        model, equations: the room at its air flows.
+        air_c: any field, degC, (nx, ny) or (nx, ny, B).
+        xp: namespace of the arrays.
+
+    Returns:
+        W, same shape.
+    """
+    parts = entering(model, equations)
+    none_x, none_y = xp.zeros_like(air_c[:1]), xp.zeros_like(air_c[:, :1])
+    return (
+        equations.diagonal * air_c
+        - xp.concat([none_x, parts.from_west * air_c[:-1]], 0)
+        - xp.concat([parts.from_east * air_c[1:], none_x], 0)
+        - xp.concat([none_y, parts.from_south * air_c[:, :-1]], 1)
+        - xp.concat([parts.from_north * air_c[:, 1:], none_y], 1)
+    )
+
+
 class RoomTemps(NamedTuple):
     """Air and structure of the cells at the end of a sub-step, degC, (nx, ny) or (nx, ny, B)."""
 
@@ -415,7 +463,7 @@ def right_hand_side(
 def advance(
     model: RoomModel,
     equations: RoomEquations,
-    factor: DenseFactor | ColumnFactor,
+    factor: Factor,
     structure_c: Array,
     heat_w: Array,
     temp_supply_c: Array,
@@ -531,9 +579,10 @@ def set_air(
     dt_s: float,
     heat_slope_w_per_k: Array | None = None,
     *,
+    once: bool = False,
     xp: Namespace,
-) -> tuple[AirFlows, RoomEquations, DenseFactor | ColumnFactor]:
+) -> tuple[AirFlows, RoomEquations, Factor]:
     """Set flows, equations and factor for a setting of groups, fans and dampers; arguments as in their functions."""
     flows = air_flows(model.basis, inputs_m3_per_s, xp=xp)
     equations = room_equations(model, flows, rho_cp_j_per_m3_k, dt_s, heat_slope_w_per_k, xp=xp)
-    return flows, equations, factorise(model, equations, xp=xp)
+    return flows, equations, factorise(model, equations, once=once, xp=xp)

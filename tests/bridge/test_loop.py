@@ -183,6 +183,24 @@ async def test_a_release_is_taken_once_also_when_the_clock_is_set_back(world: Sc
     assert miner.settings["miner"]["overclock"]["preset_switcher"]["top_preset"] != low
 
 
+async def test_after_a_clock_set_back_the_last_write_is_the_last_by_number(world: Scenario, tmp_path: Path) -> None:
+    site = rehearse(world, tmp_path)
+    await site.bridge.start()
+    address = site.members[0].address
+    site.decider.policy.level = 0.5  # type: ignore[attr-defined]
+    await site.run(0.3)
+    site.clock.jump_s = -3600.0
+    site.decider.policy.level = 0.3  # type: ignore[attr-defined]
+    await site.run(0.5)
+    with Desk.open(site.journal_path) as desk:
+        desk.pause(address, actor="ops", reason="a look", at_s=site.clock.now_s())
+        desk.resume(address, actor="ops", reason="done", at_s=site.clock.now_s())
+    site.decider.policy.level = 0.9  # type: ignore[attr-defined]
+    await site.run(0.7)
+    assert site.decider.memory.miners[address].ceiling is None, "the bridge's own ceiling is nobody's wish"
+    assert site.decider.memory.miners[address].target.power_w > 0.8 * site.decider.fleet.top_w[0]
+
+
 async def test_a_miner_that_may_not_be_written_to_is_looked_at_again(world: Scenario, tmp_path: Path) -> None:
     site = rehearse(world, tmp_path)
     miner, address = site.emulator.miners[0], site.members[0].address

@@ -18,7 +18,7 @@ from minesim.errors import DataFileError
 
 registry_module = importlib.import_module("minesim.data.registry")
 ROOT = Path(minesim.__file__).parent.parent
-OPEN_LICENCES = {"CC-BY-4.0", "CC0-1.0", "facts"}
+OPEN_LICENCES = {"CC-BY-4.0", "CC0-1.0", "facts", "public-domain"}
 
 
 def wheel_excludes() -> list[str]:

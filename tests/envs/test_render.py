@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from minesim.control.fleet import CohortSpec
-from minesim.envs import render
+from minesim.envs import render, render_parts
 from minesim.envs.core import SiteCore, World, build_world
 from minesim.envs.render import BOOTING, HASHING, OFF, RAMPING, SILENT, TRIPPED, cohort_views, draw_site
 from minesim.envs.single import HashrateTuningEnv, make_config
 from minesim.errors import MissingExtraError, TelemetryError
 from minesim.site_spec import SiteSpec
 
-SHAPE = (render.HEIGHT_PX, render.WIDTH_PX, 3)
+SHAPE = (render_parts.HEIGHT_PX, render_parts.WIDTH_PX, 3)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,117 @@
+"""A copy of the twin that follows halls by what is set and by the outdoor air, for plans and shields.
+
+Its model is exact, so what stands on it is the best that a model could give, not what one with errors would.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import NamedTuple
+
+import numpy as np
+
+from agents.cooling.knowledge import Floats, knowledge_of
+from minesim.arrays import NUMPY, Array
+from minesim.envs.cooling_core import CoolingWorld
+from minesim.hall import HallOutcome, HallState, start_state, transition
+from minesim.physics.cooling import Weather
+from minesim.tasks.cooling import command_of, cost_terms, reward_terms
+
+
+class Prospect(NamedTuple):
+    """What settings held for some steps come to, (R,) each: cost without penalties, USD; limits broken, counted over
+    the steps; steps in which a chip came near its limit."""
+
+    cost_usd: Floats
+    broken: Floats
+    near: Floats
+
+
+class Follower:
+    """Halls followed side by side.
+
+    Args:
+        world: hall and task.
+    """
+
+    def __init__(self, world: CoolingWorld) -> None:
+        self.world, self.knowledge = world, knowledge_of(world)
+        self.hall = world.hall.to(np.asarray, batch=True)
+        self._pressure_pa = float(np.median(world.climate.pressure_pa))
+        self.reset()
+
+    def reset(self, done: Array | None = None) -> None:
+        """Begin anew where ``done``, or everywhere."""
+        if done is None or self._fresh is None:
+            self._state: HallState | None = None
+            self._fresh: np.ndarray | None = None
+            self._sent: tuple[Floats, Weather] | None = None
+        else:
+            self._fresh = self._fresh | np.asarray(done, bool)
+
+    def follow(self, observation: Array) -> tuple[HallState, Weather]:
+        """State of the halls now, and the outdoor air of the coming step."""
+        know = self.knowledge
+        temp_c, humidity = (know.read(observation, name) for name in ("temp_amb_c", "rel_humidity_pct"))
+        weather = Weather(temp_c, humidity, np.full(temp_c.shape, self._pressure_pa))
+        before = self._state
+        if before is not None and self._sent is not None:
+            before = self.advance(before, *self._sent)[0]
+        if before is None or (self._fresh is not None and self._fresh.any()):
+            first = start_state(self.hall, weather.temp_c, xp=NUMPY)
+            begun = self.advance(first, know.action(temp_c).astype(np.float64), weather)[0]
+            fresh = np.ones(temp_c.shape, bool) if before is None or self._fresh is None else self._fresh
+            before = begun if before is None else _where(fresh, begun, before)
+        self._state, self._fresh = before, np.zeros(temp_c.shape, bool)
+        return before, weather
+
+    def send(self, action: Array, weather: Weather) -> None:
+        """Note what is set for the coming step."""
+        self._sent = np.asarray(action, np.float64), weather
+
+    def advance(self, state: HallState, action: Floats, weather: Weather) -> tuple[HallState, HallOutcome]:
+        """One control step of the twin; action (R, A)."""
+        command = command_of(action.T, self.world.action_names, self.hall, self.world.zone_of, xp=NUMPY)
+        return transition(state, command, weather, self.hall, self.world.config.dt_s, xp=NUMPY)
+
+    def prospect(
+        self, state: HallState, action: Floats, weather: list[Weather], price_usd_per_mwh: Floats, calm_k: float
+    ) -> Prospect:
+        """Hold an action for as many steps as there is weather.
+
+        Args:
+            state: rows of halls, R.
+            action: (R, A).
+            weather: of each step.
+            price_usd_per_mwh: (R,).
+            calm_k: a chip is near its limit within so much.
+        """
+        task, dt_s = self.world.config.task, self.world.config.dt_s
+        cost, broken, near = (np.zeros(len(action)) for _ in range(3))
+        for outdoors in weather:
+            state, outcome = self.advance(state, action, outdoors)
+            terms = reward_terms(task, outcome, self.hall, price_usd_per_mwh, dt_s, xp=NUMPY)
+            cost = cost - sum(terms.values())
+            broken = broken + sum(cost_terms(task, outcome, state.structure_c, xp=NUMPY).values())
+            near = near + (outcome.temp_hot_max_c.max(axis=0) > task.temp_chip_max_c - calm_k)
+        return Prospect(cost, broken, near)
+
+    def price(self, observation: Array) -> Floats:
+        """Last hour's energy price, USD/MWh."""
+        told = self.knowledge.read(observation, "price_before_usd_per_mwh_symlog")
+        price: Floats = np.sign(told) * np.expm1(np.abs(told))
+        return price
+
+
+def pick_rows(state: HallState, index: np.ndarray) -> HallState:
+    """Halls by index, repeated as often as they are named."""
+    return HallState(**{f.name: getattr(state, f.name)[..., index] for f in fields(HallState)})
+
+
+def pick_weather(weather: Weather, index: np.ndarray) -> Weather:
+    """Outdoor air of halls by index."""
+    return Weather(*(part[index] for part in weather))
+
+
+def _where(mask: np.ndarray, new: HallState, old: HallState) -> HallState:
+    return HallState(**{f.name: np.where(mask, getattr(new, f.name), getattr(old, f.name)) for f in fields(HallState)})

@@ -1,0 +1,63 @@
+"""What an agent of a cooled hall may hold: names of what it sees and sets, and the way from settings to an action."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from minesim.arrays import Array
+from minesim.envs.cooling_core import CoolingWorld
+from minesim.errors import ParamsError, explain, nearest
+
+Floats = npt.NDArray[np.float64]
+DEFAULTS = {"pad_duty": 0.0, "damper": 0.0}
+"""Settings that are not full where a rule says nothing of them: a dry pad and closed dampers."""
+
+
+@dataclass(frozen=True)
+class CoolingKnowledge:
+    """Names of an observation's and an action's numbers."""
+
+    names: tuple[str, ...]
+    action_names: tuple[str, ...]
+
+    def read(self, observation: Array, name: str) -> Floats:
+        """One value of each observation, (...,).
+
+        Raises:
+            ParamsError: nothing of this name is observed (nearest suggested).
+        """
+        if name not in self.names:
+            raise ParamsError(explain(f"{name!r} is not observed", fix=nearest(name, self.names)))
+        return np.asarray(observation, np.float64)[..., self.names.index(name)]
+
+    def chips_c(self, observation: Array) -> Floats:
+        """Hottest chip as the firmware reports it, degC, (...,)."""
+        chips = [n for n, name in enumerate(self.names) if name.startswith("temp_chip_")]
+        hottest: Floats = np.asarray(observation, np.float64)[..., chips].max(axis=-1)
+        return hottest
+
+    def shares(self, observation: Array) -> Floats:
+        """The last action as shares of full, (..., A)."""
+        last: Floats = 0.5 + 0.5 * np.asarray(observation, np.float64)[..., len(self.names) - len(self.action_names) :]
+        return last
+
+    def action(self, like: Floats, **shares: Floats | float) -> npt.NDArray[np.float32]:
+        """Action of settings by name, shares of full; fans by ``speed``, loads by ``load``.
+
+        Args:
+            like: any values of the rows, (...,).
+            shares: settings; full where nothing is said, but :data:`DEFAULTS`.
+        """
+        columns = []
+        for name in self.action_names:
+            group = "speed" if name.endswith("_speed") else "load" if name.startswith("load_") else name
+            columns.append(np.broadcast_to(np.asarray(shares.get(group, DEFAULTS.get(name, 1.0))), np.shape(like)))
+        return (2.0 * np.stack(columns, axis=-1) - 1.0).astype(np.float32)
+
+
+def knowledge_of(world: CoolingWorld) -> CoolingKnowledge:
+    """What agents may know of a world."""
+    return CoolingKnowledge(world.names, world.action_names)

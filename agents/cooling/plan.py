@@ -1,0 +1,121 @@
+"""Model predictive control of a hall: settings tried on its twin over the next minutes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from agents.cooling.follow import Follower, pick_rows, pick_weather
+from agents.cooling.knowledge import Floats
+from minesim.arrays import Array
+from minesim.envs.cooling_core import CoolingWorld
+from minesim.hall import HallState
+from minesim.physics.cooling import Weather
+
+
+@dataclass(frozen=True)
+class PlanParams:
+    """Parameters of :class:`CoolingPlan`.
+
+    Attributes:
+        horizon: control steps looked ahead, settings held.
+        every: control steps between two plans.
+        speeds, pads: settings that are tried at full load.
+        loads: shares of load, of what may be shed (0: the least), that are tried where full load breaks a limit, and
+            where energy is dear.
+        dear_usd_per_mwh: from this price on.
+        penalty_usd: of a limit broken in a step.
+        calm_k: a chip nearer to its limit counts as over it.
+    """
+
+    horizon: int = 4
+    every: int = 3
+    speeds: tuple[float, ...] = tuple(round(0.25 + 0.05 * n, 2) for n in range(16))
+    pads: tuple[float, ...] = (0.0, 1.0)
+    loads: tuple[float, ...] = (0.6, 0.2, 0.0)
+    dear_usd_per_mwh: float = 300.0
+    penalty_usd: float = 5.0
+    calm_k: float = 1.0
+
+
+class CoolingPlan:
+    """Try every pair of fan speed and pad duty on the twin and take the cheapest; less load where none keeps limits.
+
+    The outdoor air ahead is that of now; with ``rows`` it is the true one.
+
+    Args:
+        world: hall and task.
+        params: what is tried.
+        rows: first rows of the episodes, for plans that know the weather ahead.
+    """
+
+    def __init__(
+        self, world: CoolingWorld, params: PlanParams | None = None, rows: npt.NDArray[np.int64] | None = None
+    ) -> None:
+        self.name = "plan" if rows is None else "plan_foresight"
+        self.world, self.params, self.rows = world, params or PlanParams(), rows
+        self.follower = Follower(world)
+        self._action: Floats | None = None
+        self._step = 0
+
+    def reset(self, done: Array | None = None) -> None:
+        """Begin anew, all rows together: episodes of a plan are in step."""
+        self.follower.reset()
+        self._action, self._step = None, 0
+
+    def act(self, observation: Array) -> Array:
+        """Follow the halls, and plan where it is time or a limit is near."""
+        state, weather = self.follower.follow(observation)
+        if self._action is None or self._step % self.params.every == 0:
+            self._action = self._best(observation, state, weather)
+        self.follower.send(self._action, weather)
+        self._step += 1
+        return self._action.astype(np.float32)
+
+    def _ahead(self, weather: Weather, step: int) -> Weather:
+        """Outdoor air so many steps from now."""
+        if self.rows is None:
+            return weather
+        at = np.minimum(self.rows + (self._step + step) // self.world.steps_per_row, len(self.world.weather) - 1)
+        return Weather(*self.world.weather[at, :3].T)
+
+    def _best(self, observation: Array, state: HallState, weather: Weather) -> Floats:
+        p = self.params
+        halls = np.arange(weather.temp_c.size)
+        pads = p.pads if "pad_duty" in self.world.action_names else p.pads[:1]
+        cost, broken, chosen = self._try(observation, state, weather, halls, (p.speeds, pads, (1.0,)))
+        short = np.flatnonzero((broken > 0.0) | (self.follower.price(observation) > p.dear_usd_per_mwh))
+        if len(short):
+            less, _, instead = self._try(observation, state, weather, short, (p.speeds, pads, p.loads))
+            better = less < cost[short]
+            chosen[short[better]] = instead[better]
+        return chosen
+
+    def _try(
+        self,
+        observation: Array,
+        state: HallState,
+        weather: Weather,
+        halls: npt.NDArray[np.int64],
+        tried: tuple[tuple[float, ...], ...],
+    ) -> tuple[Floats, Floats, Floats]:
+        """Lowest cost with penalties over the horizon, what it breaks, and its action, of each of the halls."""
+        p, follower = self.params, self.follower
+        speed, pad, load = (np.ravel(part) for part in np.meshgrid(*tried, indexing="ij"))
+        index = np.repeat(halls, speed.size)
+        action = follower.knowledge.action(
+            np.zeros(index.size),
+            speed=np.tile(speed, halls.size),
+            pad_duty=np.tile(pad, halls.size),
+            load=np.tile(load, halls.size),
+        ).astype(np.float64)
+        ahead = [pick_weather(self._ahead(weather, step), index) for step in range(p.horizon)]
+        price = np.maximum(follower.price(observation), 0.0)[index]
+        seen = follower.prospect(pick_rows(state, index), action, ahead, price, p.calm_k)
+        broken = (seen.broken + seen.near).reshape(halls.size, -1)
+        cost = seen.cost_usd.reshape(halls.size, -1) + p.penalty_usd * broken
+        pick = cost.argmin(axis=1)
+        rows = np.arange(halls.size)
+        return cost[rows, pick], broken[rows, pick], action.reshape(halls.size, speed.size, -1)[rows, pick]

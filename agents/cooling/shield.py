@@ -1,0 +1,111 @@
+"""A shield for learners: an action that would break a limit is replaced by the nearest one that does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from agents.cooling.follow import Follower, pick_rows, pick_weather
+from agents.cooling.knowledge import Floats
+from minesim.arrays import Array
+from minesim.control.policy import Policy
+from minesim.envs.cooling_core import CoolingWorld
+from minesim.hall import HallState
+from minesim.physics.cooling import Weather
+
+
+@dataclass(frozen=True)
+class ShieldParams:
+    """Parameters of :class:`Shield`.
+
+    Attributes:
+        horizon: control steps for which an action must keep all limits if it were held.
+        calm_k: a chip nearer to its limit counts as over it.
+        speeds, pads, dampers, loads: what is tried instead, shares of full (0 of load: what may not be shed).
+        load_weight: how much nearer an action with as much load counts, beside fans and pad.
+    """
+
+    horizon: int = 3
+    calm_k: float = 1.5
+    speeds: tuple[float, ...] = tuple(round(0.2 + 0.1 * n, 1) for n in range(9))
+    pads: tuple[float, ...] = (0.0, 1.0)
+    dampers: tuple[float, ...] = (0.0, 0.5)
+    loads: tuple[float, ...] = (1.0, 0.5, 0.0)
+    load_weight: float = 3.0
+
+
+class Shield:
+    """What lies between a learner and the halls; it follows them on the twin and sees what the learner sees.
+
+    Args:
+        world: hall and task.
+        params: what is asked of an action.
+
+    Attributes:
+        changed: actions changed, and seen, so far.
+    """
+
+    def __init__(self, world: CoolingWorld, params: ShieldParams | None = None) -> None:
+        self.params = params or ShieldParams()
+        self.follower = Follower(world)
+        self.changed = np.zeros(2)
+        p, names = self.params, world.action_names
+        grid = (
+            p.speeds,
+            p.pads if "pad_duty" in names else (0.0,),
+            p.dampers if "damper" in names else (0.0,),
+            p.loads,
+        )
+        speed, pad, damper, load = (np.ravel(part) for part in np.meshgrid(*grid, indexing="ij"))
+        self._others = self.follower.knowledge.action(speed, speed=speed, pad_duty=pad, damper=damper, load=load)
+        loads = [p.load_weight if name.startswith("load_") else 1.0 for name in names]
+        self._weight = np.array(loads)
+
+    def guard(self, observation: Array, action: Array) -> Array:
+        """The actions that are sent, (B, A)."""
+        state, weather = self.follower.follow(observation)
+        sent = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
+        bad = np.flatnonzero(self._broken(state, sent, weather, np.arange(len(sent))) > 0.0)
+        if len(bad):
+            sent[bad] = self._instead(state, sent[bad], weather, bad)
+        self.changed += (len(bad), len(sent))
+        self.follower.send(sent, weather)
+        return sent.astype(np.float32)
+
+    def _broken(self, state: HallState, action: Floats, weather: Weather, index: np.ndarray) -> Floats:
+        """Limits that held actions would break, early ones and chips counting most."""
+        p = self.params
+        outdoors = [pick_weather(weather, index)] * p.horizon
+        seen = self.follower.prospect(pick_rows(state, index), action, outdoors, np.zeros(len(index)), p.calm_k)
+        return seen.broken + seen.near
+
+    def _instead(self, state: HallState, action: Floats, weather: Weather, halls: np.ndarray) -> Floats:
+        others = np.broadcast_to(self._others.astype(np.float64), (len(halls), *self._others.shape))
+        flat = others.reshape(-1, others.shape[-1])
+        index = np.repeat(halls, others.shape[1])
+        broken = self._broken(state, flat, weather, index).reshape(len(halls), -1)
+        far = np.abs((others - action[:, None]) * self._weight).sum(axis=-1)
+        pick = (broken * 1e3 + far).argmin(axis=1)
+        return others[np.arange(len(halls)), pick]
+
+    def reset(self, done: Array | None = None) -> None:
+        """Follow finished rows anew."""
+        self.follower.reset(done)
+
+
+class Shielded:
+    """A policy behind a shield, as a policy."""
+
+    def __init__(self, policy: Policy, shield: Shield) -> None:
+        self.policy, self.shield = policy, shield
+        self.name = policy.name
+
+    def act(self, observation: Array) -> Array:
+        """What the shield lets through."""
+        return self.shield.guard(observation, self.policy.act(observation))
+
+    def reset(self, done: Array | None = None) -> None:
+        """Forget the policy's memory of finished rows."""
+        self.policy.reset(done)
+        self.shield.reset(done)

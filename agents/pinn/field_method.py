@@ -1,0 +1,121 @@
+"""Networks as estimators of fields: :class:`FieldNetwork` plugs into :mod:`agents.fields.protocol`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from agents.fields.protocol import FieldRecord, GridEstimate
+from agents.pinn.deepxde_backend import train
+from agents.pinn.field_network import RoomNetwork
+from agents.pinn.field_settings import FieldSettings
+from agents.pinn.field_task import FieldTask, draw_member, field_task
+from agents.pinn.steady import Floats
+
+Show = Callable[[int, int, float], None]
+
+
+def nobody(member: int, step: int, loss: float) -> None:
+    """Nobody wants to know."""
+    del member, step, loss
+
+
+def go_on() -> bool:
+    """Nobody wants to stop."""
+    return False
+
+
+@dataclass(frozen=True)
+class FieldNetwork:
+    """An ensemble of networks.
+
+    Attributes:
+        settings: of all members.
+        show: is told member, step and loss.
+        stop: whether to stop; what was trained by then is the estimate.
+    """
+
+    settings: FieldSettings
+    show: Show = field(default=nobody)
+    stop: Callable[[], bool] = field(default=go_on)
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return self.settings.name
+
+    def fit(self, record: FieldRecord, rng: np.random.Generator) -> GridEstimate:
+        """Train all members and join them; see :class:`agents.fields.protocol.FieldMethod`."""
+        task = field_task(record, self.settings)
+        fields = []
+        for number, own in enumerate(rng.spawn(self.settings.members)):
+            network, _ = self.train(task, number, own)
+            fields.append(air_c(task, network))
+            if self.stop():
+                break
+        return joined(task, np.array(fields))
+
+    def train(self, task: FieldTask, number: int, rng: np.random.Generator) -> tuple[RoomNetwork, int]:
+        """Train a member; returns it with the steps done.
+
+        Args:
+            task: the record.
+            number: of the member; the first is told the readings as they are.
+            rng: of its weights, its noise and its rows.
+        """
+        s = self.settings
+        network = task.network(int(rng.integers(2**31)))
+        member = draw_member(task, number == 0, rng)
+        with torch.no_grad():
+            network.unknowns.copy_(member.anchor)
+        weights = [p for name, p in network.named_parameters() if name != "unknowns"]
+        groups = [{"params": weights, "lr": s.rate}]
+        if len(network.unknowns):
+            groups.append({"params": [network.unknowns], "lr": s.rate_unknowns * s.rate})
+        structure = task.structure_rise_k(network)
+        drawn = 0
+
+        def draw() -> np.ndarray:
+            nonlocal structure, drawn
+            drawn += 1
+            if drawn % s.renew == 0 and s.weighting != "none":
+                structure = task.structure_rise_k(network)
+            return rng.integers(0, task.rows, (s.batch, 1))
+
+        steps = train(
+            network,
+            lambda rows, out: task.losses(network.unknowns, rows[:, 0].long(), out, structure, member),
+            draw,
+            s.steps,
+            torch.optim.Adam(groups),
+            s.rate_end,
+            self.stop,
+            lambda step, loss: self.show(number, step, loss),
+        )
+        return network, steps
+
+
+def air_c(task: FieldTask, network: RoomNetwork) -> Floats:
+    """Air of all cells at all rows, (T, nx, ny), degC."""
+    with torch.no_grad():
+        rows = torch.arange(task.rows, dtype=torch.float32)[:, None]
+        rise = network(rows)[:, : task.cells]
+        air: Floats = (rise + task.amb_c).reshape(task.rows, task.settings.nx, task.settings.ny).double().numpy()
+    return air
+
+
+def joined(task: FieldTask, fields_c: Floats) -> GridEstimate:
+    """Mean of members (K, T, nx, ny) on cells of half the size, and their spread with what no ensemble shows.
+
+    The spread of few members is widened by ``sqrt(1 + 1 / K)``, the error of their mean; the correction of the grid
+    counts as a standard deviation of its own size.
+    """
+    count = len(fields_c)
+    spread = fields_c.std(axis=0, ddof=1) if count > 1 else np.zeros(fields_c.shape[1:])
+    mean, spread = (part.repeat(2, axis=1).repeat(2, axis=2) for part in (fields_c.mean(axis=0), spread))
+    grid = np.hypot(task.correction_k, task.settings.floor_k)
+    return GridEstimate(mean + task.correction_k, np.hypot(math.sqrt(1.0 + 1.0 / count) * spread, grid))

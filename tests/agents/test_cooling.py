@@ -1,0 +1,125 @@
+"""Agents of a cooled hall: rules, the steady map, plans and the shield on real weather."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agents.cooling.episodes import MEASURES, play, spell_steps, week_rows
+from agents.cooling.knowledge import CoolingKnowledge, knowledge_of
+from agents.cooling.plan import CoolingPlan
+from agents.cooling.rules import FixedCooling, HottestChipPi, StagedCooling
+from agents.cooling.shield import Shield, Shielded
+from agents.cooling.steady import SteadyBest, SteadyMap, least_allowed_speed, steady_map
+from minesim.control.policy import Policy
+from minesim.envs.cooling_core import CoolingConfig, CoolingCore, CoolingWorld, build_cooling_world
+from minesim.errors import ParamsError
+
+
+@pytest.fixture(scope="module")
+def world() -> CoolingWorld:
+    """Two hours at a time in Toronto."""
+    return build_cooling_world(CoolingConfig(scenario="toronto", episode_days=1.0 / 12.0))
+
+
+@pytest.fixture(scope="module")
+def found(world: CoolingWorld) -> SteadyMap:
+    return steady_map(world)
+
+
+class Wild:
+    """Anything, at random."""
+
+    name = "wild"
+
+    def __init__(self, knowledge: CoolingKnowledge) -> None:
+        self.knowledge, self.rng = knowledge, np.random.default_rng(0)
+
+    def act(self, observation: Any) -> Any:
+        return self.rng.uniform(-1.0, 1.0, (len(observation), len(self.knowledge.action_names))).astype(np.float32)
+
+    def reset(self, done: Any = None) -> None:
+        """Nothing to forget."""
+
+
+def hot_rows(world: CoolingWorld) -> np.ndarray:
+    """Starts in the warmest hours of the training years."""
+    return np.argsort(world.climate.temp_amb_c[100:26000])[-4:] + 100
+
+
+def test_weeks_of_a_split_do_not_touch_another(world: CoolingWorld) -> None:
+    for split in ("train", "validation", "test"):
+        rows = week_rows(world, split)
+        begin, end = world.climate.splits[split][0]
+        assert rows.min() >= begin
+        assert rows.max() + world.rows - 1 <= end
+        assert (np.diff(rows) >= world.rows - 1).all()
+
+
+def test_every_rule_acts_within_bounds_and_is_a_policy(world: CoolingWorld, found: SteadyMap) -> None:
+    know = knowledge_of(world)
+    speed, pad = least_allowed_speed(world, found)
+    rules = [FixedCooling(know, speed, pad), HottestChipPi(know), StagedCooling(know), SteadyBest(know, found)]
+    rows = week_rows(world, "validation", 300)
+    for rule in rules:
+        assert isinstance(rule, Policy)
+        told = play(rule, world, rows)
+        assert set(told) == set(MEASURES)
+        assert all(np.isfinite(values).all() and values.shape == rows.shape for values in told.values())
+    with pytest.raises(ParamsError, match="'temp_moon_c' is not observed"):
+        know.read(np.zeros(len(know.names)), "temp_moon_c")
+
+
+def test_the_steady_map_is_what_the_hall_settles_at(world: CoolingWorld, found: SteadyMap) -> None:
+    """Faster fans never heat a chip that is above its target, and what is allowed is below the limit."""
+    dry = (found.pads == 0.0) & (found.loads == 1.0)
+    order = np.argsort(found.speeds[dry])
+    hottest = found.hottest_c[..., dry][..., order]
+    settled = found.allowed[..., dry][..., order]
+    assert (hottest[settled] <= world.config.task.temp_chip_max_c).all()
+    over = settled[..., :-1] & settled[..., 1:] & (hottest[..., :-1] > 71.0)
+    assert (np.diff(hottest, axis=-1)[over] <= 0.1).all()
+
+
+def test_the_steady_rule_costs_less_than_a_fixed_speed_that_is_allowed_all_year(
+    world: CoolingWorld, found: SteadyMap
+) -> None:
+    know, rows = knowledge_of(world), week_rows(world, "validation", 200)
+    fixed = play(FixedCooling(know, *least_allowed_speed(world, found)), world, rows)
+    best = play(SteadyBest(know, found), world, rows)
+    assert (best["cost_usd"] <= fixed["cost_usd"] + 1e-6).mean() > 0.9
+    assert best["cost_usd"].mean() < 0.97 * fixed["cost_usd"].mean()
+    # Where energy costs nothing the cheapest setting is not the one with the least energy.
+    thrifty = best["cooling_kwh"] < fixed["cooling_kwh"]
+    price = [world.climate.price_usd_per_mwh[row : row + 2].max() for row in rows]
+    assert thrifty[np.array(price) > 10.0].mean() > 0.8
+
+
+def test_a_plan_follows_the_hall_exactly(world: CoolingWorld) -> None:
+    rows = hot_rows(world)
+    plan = CoolingPlan(world)
+    core = CoolingCore(world, len(rows))
+    observation = core.reset(options={"start_row": rows})
+    for _ in range(8):
+        action = plan.act(observation)
+        followed = plan.follower._state
+        assert followed is not None
+        np.testing.assert_allclose(followed.temp_hot_c, core.state.temp_hot_c, atol=0.05)
+        observation = core.step(action).observation
+
+
+def test_behind_the_shield_a_wild_policy_keeps_chips_and_intakes_within_limits(world: CoolingWorld) -> None:
+    """Dew on metal after a humid front arrives is the one limit that no setting of the moment can keep."""
+    know, rows = knowledge_of(world), np.concatenate([hot_rows(world), week_rows(world, "train", 1000)])
+    shield = Shield(world)
+    free, held = (play(policy, world, rows) for policy in (Wild(know), Shielded(Wild(know), shield)))
+    assert free["hot_spots"].sum() > 0.0
+    assert held["hot_spots"].sum() == 0.0
+    assert 0 < shield.changed[0] < shield.changed[1]
+
+
+def test_spells() -> None:
+    broken = np.array([[0, 1, 1, 0, 1, 0], [0, 0, 0, 0, 0, 0]], float).T
+    np.testing.assert_allclose(spell_steps(broken), [1.5, 0.0])
