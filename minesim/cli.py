@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from agents.offline.command import rollouts
 from minesim.bench.backtest_command import backtest_command
 from minesim.bridge.command import bridge_app
+from minesim.calibrate.command import calibrate
 from minesim.catalog.layout_commands import app as layout_app
 from minesim.emulator.command import emulate
 from minesim.envs.commands import app as envs_app
@@ -63,6 +64,7 @@ def _promotable() -> PolicySource:
 
 data_app.command("rollouts")(rollouts)
 app.command("backtest")(backtest_command(_rules))
+app.command("calibrate")(calibrate)
 app.command("emulate")(emulate)
 app.add_typer(promote_app(_promotable), name="promote")
 app.add_typer(bridge_app(_named_rules), name="bridge")

@@ -199,7 +199,11 @@ def room_twin(
         plan: its layout, perhaps with openings in parts.
         unknowns: of this plan.
         nx, ny: cells along and across.
+
+    Raises:
+        MissingExtraError: torch is not installed.
     """
+    torch_namespace()  # says how to install torch where it is missing
     import torch
 
     def tensor(values: Any) -> Array:

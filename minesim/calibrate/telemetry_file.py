@@ -184,7 +184,7 @@ def _numbers(column: pd.Series[Any], time: npt.NDArray[np.datetime64], origin: s
     name = str(column.name)
     if not pd.api.types.is_numeric_dtype(column.dtype):
         raise _error(f"the column {name!r} is of type {column.dtype}", origin, allowed="numbers")
-    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    values = np.array(column.to_numpy(dtype=np.float64, na_value=np.nan))  # a copy: the table stays as it is
     missing = np.isnan(values)
     if missing.any() and not sensor:
         at = time[missing.argmax()].astype("datetime64[s]")
