@@ -150,15 +150,15 @@ def tell_field(room, result, folder: Path, console: Console) -> None:  # type: i
     for name in ("RMSE, K", "next 6 h, K", "in 90 %", "next 6 h", "members", "processor s", "wall s"):
         table.add_column(name, justify="right")
     n = result.nominal
-    table.add_row("(layout as it is, no readings)", f"{n.rmse_k:.2f}", f"{n.forecast_k:.2f}", *[""] * 5)
+    table.add_row("(layout as it is, no readings)", f"{n.rmse_k:.2f}", f"{n.forecast_rmse_k:.2f}", *[""] * 5)
     for found in earlier(folder):
         s = found["score"]
         table.add_row(
             found["name"] + ("" if found["finished"] else " (stopped)"),
             f"{s['rmse_k']:.2f}",
-            f"{s['forecast_k']:.2f}",
-            f"{100 * s['cover']:.0f} %",
-            f"{100 * s['forecast_cover']:.0f} %",
+            f"{s['forecast_rmse_k']:.2f}",
+            f"{100 * s['coverage']:.0f} %",
+            f"{100 * s['forecast_coverage']:.0f} %",
             str(found["members"]),
             f"{found['processor_s']:.0f}",
             f"{found['wall_s']:.0f}",

@@ -13,30 +13,13 @@ import numpy as np
 
 from agents.fields.hidden import HiddenRoom, RoomKey, hidden_room
 from agents.fields.protocol import FieldEstimate
+from agents.fields.scores import Score, score
 from agents.pinn.array_file import read_arrays, write_arrays
 from agents.pinn.field_method import FieldNetwork, Show, air_c, joined
 from agents.pinn.field_settings import FieldSettings
 from agents.pinn.field_task import field_task
 from agents.pinn.surrogate import arrays_of, put_arrays
 from minesim.bench.files import content_hash, write_json
-
-NORMAL_90 = 1.645
-"""Half-width of a normal 90 % interval in standard deviations."""
-
-
-@dataclass(frozen=True)
-class FieldScore:
-    """An estimate against the truth, over all cells of the fine grid.
-
-    Attributes:
-        rmse_k, forecast_k: rows with readings, and the hours after them, K.
-        cover, forecast_cover: share of cells inside the 90 % interval.
-    """
-
-    rmse_k: float
-    forecast_k: float
-    cover: float
-    forecast_cover: float
 
 
 @dataclass(frozen=True)
@@ -55,8 +38,8 @@ class FieldResult:
 
     name: str
     estimate: FieldEstimate
-    score: FieldScore
-    nominal: FieldScore
+    score: Score
+    nominal: Score
     unknowns: dict[str, float]
     members: int
     finished: bool
@@ -67,21 +50,6 @@ class FieldResult:
         """Everything but the estimate."""
         told = {name: value for name, value in vars(self).items() if name != "estimate"}
         return {**told, "score": asdict(self.score), "nominal": asdict(self.nominal)}
-
-
-def score(estimate: FieldEstimate, room: HiddenRoom) -> FieldScore:
-    """Judge an estimate."""
-    train, (rows, *shape) = room.record.train, room.truth_c.shape
-    every, cells = np.arange(rows), np.arange(int(np.prod(shape)))
-    missed = estimate.mean_c(every, cells) - room.truth_c.reshape(rows, -1)
-    inside = np.abs(missed) <= NORMAL_90 * estimate.sd_c(every, cells)
-    seen, ahead = slice(0, train), slice(train, rows)
-    return FieldScore(
-        rmse_k=float(np.sqrt((missed[seen] ** 2).mean())),
-        forecast_k=float(np.sqrt((missed[ahead] ** 2).mean())),
-        cover=float(inside[seen].mean()),
-        forecast_cover=float(inside[ahead].mean()),
-    )
 
 
 def fit_field(
