@@ -101,7 +101,8 @@ class Calibration:
     @property
     def sd_share(self) -> Floats:
         """Posterior over prior standard deviation, (P,); near 1 the data say nothing."""
-        return self.sd / np.array([unknown.prior.sd for unknown in self.unknowns])
+        share: Floats = self.sd / np.array([unknown.prior.sd for unknown in self.unknowns])
+        return share
 
     @property
     def undetermined(self) -> tuple[Unknown, ...]:
@@ -293,7 +294,7 @@ class _Fit:
     def covariance(self, theta: Floats) -> Floats:
         """Inverse of the curvature at the mode, (P, P)."""
         jacobian = self.jacobian(theta)
-        return np.linalg.inv(jacobian.T @ jacobian)
+        return np.asarray(np.linalg.inv(jacobian.T @ jacobian), np.float64)
 
 
 def _rms(values: Floats) -> float:

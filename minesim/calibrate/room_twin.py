@@ -155,12 +155,12 @@ class RoomTwin:
             structure_w_per_k=model.structure_w_per_k * self._factors(theta, "structure_w", 1)[0],
             envelope_w_per_k=model.envelope_w_per_k * self._factors(theta, "envelope_w", 1)[0],
         )
-        flow_factor = torch.cat(
-            [
-                self._factors(theta, kind, len(things))
-                for kind, things in (("group", plan.groups), ("fan", plan.fans), ("damper", plan.dampers))
-            ]
+        moved: tuple[tuple[Kind, int], ...] = (
+            ("group", len(plan.groups)),
+            ("fan", len(plan.fans)),
+            ("damper", len(plan.dampers)),
         )
+        flow_factor = torch.cat([self._factors(theta, kind, count) for kind, count in moved])
         flows = air_flows(model.basis, self.inputs * flow_factor[:, None], xp=xp)
         return model, room_equations(model, flows, self.rho_cp, HELD_S, xp=xp)
 
