@@ -155,12 +155,13 @@ class RoomTwin:
             structure_w_per_k=model.structure_w_per_k * self._factors(theta, "structure_w", 1)[0],
             envelope_w_per_k=model.envelope_w_per_k * self._factors(theta, "envelope_w", 1)[0],
         )
-        moved: tuple[tuple[Kind, int], ...] = (
-            ("group", len(plan.groups)),
-            ("fan", len(plan.fans)),
-            ("damper", len(plan.dampers)),
+        flow_factor = torch.cat(
+            [
+                self._factors(theta, "group", len(plan.groups)),
+                self._factors(theta, "fan", len(plan.fans)),
+                self._factors(theta, "damper", len(plan.dampers)),
+            ]
         )
-        flow_factor = torch.cat([self._factors(theta, kind, count) for kind, count in moved])
         flows = air_flows(model.basis, self.inputs * flow_factor[:, None], xp=xp)
         return model, room_equations(model, flows, self.rho_cp, HELD_S, xp=xp)
 

@@ -1,0 +1,136 @@
+"""The benchmark of field estimators: every method on every hidden room, one file for each, several processes.
+
+A file is written whole and holds what it depends on, so that a stopped run goes on, and a change of code or settings
+computes anew what it touches; a new method leaves the others' files alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import multiprocessing
+import time
+import zlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from agents.benchmark.pool import begin_process
+from agents.fields.hidden import HiddenRoom, RoomKey, hidden_room
+from agents.fields.methods import method
+from agents.fields.scores import score
+from agents.fields.suite_settings import SuiteSettings
+from minesim.bench.files import content_hash, plain, source_hash, write_json
+
+Cell = dict[str, Any]
+CODE: Final = (
+    "minesim/physics",
+    "minesim/catalog/rooms",
+    "minesim/calibrate/fit.py",
+    "minesim/calibrate/fine_twin.py",
+    "minesim/calibrate/room_twin.py",
+    "minesim/calibrate/unknowns.py",
+    "agents/fields/aisles.py",
+    "agents/fields/course.py",
+    "agents/fields/hidden.py",
+    "agents/fields/scores.py",
+)
+
+
+class Cells:
+    """Finished parts on disk.
+
+    Args:
+        folder: of the files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        root = Path(__file__).parents[2]
+        self.code = source_hash(*(root / part for part in CODE), suffixes=(".py", ".csv", ".toml"))
+
+    def _spec(self, key: RoomKey, name: str) -> dict[str, Any]:
+        chosen = method(name)
+        own = source_hash(Path(inspect.getfile(type(chosen))))
+        return {"room": key._asdict(), "name": name, "method": repr(chosen), "own": own, "code": self.code}
+
+    def _path(self, spec: dict[str, Any]) -> Path:
+        return self.folder / f"{content_hash(spec)[:32]}.json"
+
+    def load(self, key: RoomKey, name: str) -> Cell | None:
+        """A finished part, or None where it is missing, damaged or of other code or settings."""
+        spec = self._spec(key, name)
+        try:
+            kept = json.loads(self._path(spec).read_text(encoding="utf-8"))
+            return dict(kept["result"]) if kept["spec"] == plain(spec) else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def save(self, key: RoomKey, name: str, result: Cell) -> None:
+        """Keep a finished part."""
+        spec = self._spec(key, name)
+        write_json(self._path(spec), {"spec": spec, "result": result})
+
+
+def estimate(room: HiddenRoom, name: str) -> Cell:
+    """Let a method estimate a room and judge it.
+
+    Returns:
+        The fields of :class:`agents.fields.scores.Score`, ``seconds`` of processor time and ``wall_s``.
+    """
+    rng = np.random.default_rng([room.key.seed, zlib.crc32(f"{room.key.title} {name}".encode())])
+    began, wall = time.process_time(), time.perf_counter()
+    found = method(name).fit(room.record, rng)
+    took = {"seconds": time.process_time() - began, "wall_s": time.perf_counter() - wall}
+    return {**asdict(score(found, room)), **took}
+
+
+def work(methods: tuple[str, ...], folder: Path, key: RoomKey) -> int:
+    """Compute what is missing of a room; returns how many parts were computed."""
+    import torch
+
+    torch.set_num_threads(1)
+    cells = Cells(folder)
+    missing = [name for name in methods if cells.load(key, name) is None]
+    if not missing:
+        return 0
+    room = hidden_room(key)
+    for name in missing:
+        cells.save(key, name, estimate(room, name))
+    return len(missing)
+
+
+def run_suite(settings: SuiteSettings, folder: Path, on_done: Callable[[RoomKey, int], None]) -> Cells:
+    """Compute all parts that are missing.
+
+    On Ctrl-C running rooms finish, what is done is kept, and KeyboardInterrupt is raised.
+
+    Args:
+        settings: of the benchmark.
+        folder: of the parts.
+        on_done: told of each finished room and how many of its parts were computed.
+    """
+    for key, computed in _each(settings, folder):
+        on_done(key, computed)
+    return Cells(folder)
+
+
+def _each(settings: SuiteSettings, folder: Path) -> Iterable[tuple[RoomKey, int]]:
+    methods = tuple(settings.bench.methods)
+    if settings.jobs == 1:
+        for key in settings.rooms():
+            yield key, work(methods, folder, key)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(settings.jobs, mp_context=context, initializer=begin_process) as pool:
+        waiting = {pool.submit(work, methods, folder, key): key for key in settings.rooms()}
+        try:
+            for future in as_completed(waiting):
+                yield waiting[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
