@@ -39,8 +39,8 @@ class FieldNetwork:
     """
 
     settings: FieldSettings
-    show: Show = field(default=nobody)
-    stop: Callable[[], bool] = field(default=go_on)
+    show: Show = field(default=nobody, repr=False)
+    stop: Callable[[], bool] = field(default=go_on, repr=False)
 
     @property
     def name(self) -> str:

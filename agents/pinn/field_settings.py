@@ -115,5 +115,7 @@ def presets() -> dict[str, FieldSettings]:
             weighting="none",
             unknowns="none",
             correct_grid=False,
+            members=2,
+            steps=1500,
         ),
     }

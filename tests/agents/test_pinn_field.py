@@ -11,14 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 
 from agents.fields.hidden import RoomKey, hidden_room
+from agents.fields.methods import method
 from agents.pinn import field_run
 from agents.pinn.coefficients import detached
 from agents.pinn.field_method import FieldNetwork
-from agents.pinn.field_settings import FieldSettings
+from agents.pinn.field_settings import FieldSettings, presets
 from agents.pinn.field_task import draw_member, field_task
 from agents.pinn.settings import FitSettings
+from experiments.entry import read_settings
 from minesim.arrays import torch_namespace
 from minesim.errors import ParamsError
 from minesim.physics.room_grid import factorise, right_hand_side
@@ -160,3 +163,11 @@ def test_deepxde_is_imported_late_and_leaves_no_trace(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "home" / ".deepxde").exists()
     assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_configuration_and_benchmark_mean_the_same_network(name):
+    with initialize_config_dir(str(Path(__file__).parents[2] / "conf" / "fit_pinn"), version_base="1.3"):
+        raw = compose("fit_pinn", overrides=[f"agent={name}"])
+    assert read_settings(FitSettings, raw).agent == presets()[name]
+    assert "at 0x" not in repr(method(name))  # what a benchmark's file depends on
