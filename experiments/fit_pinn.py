@@ -143,7 +143,7 @@ def fit_hidden_room(settings: FitSettings, console: Console) -> tuple[Path, bool
 
 def tell_field(room, result, folder: Path, console: Console) -> None:  # type: ignore[no-untyped-def]
     """Every network that was fitted to this room so far, and the unknowns that this one found."""
-    from agents.pinn.field_run import earlier, true_values
+    from agents.pinn.field_run import earlier, next_sensor_m, true_values
 
     table = Table(title=f"{room.key.title}: {len(room.record.telemetry.sensors)} sensors", title_justify="left")
     table.add_column("network")
@@ -164,6 +164,8 @@ def tell_field(room, result, folder: Path, console: Console) -> None:  # type: i
             f"{found['wall_s']:.0f}",
         )
     console.print(table)
+    x_m, y_m, sd_k = next_sensor_m(result.estimate, room)
+    console.print(f"Least known: x = {x_m:.1f} m, y = {y_m:.1f} m (sd {sd_k:.1f} K); the next sensor belongs there.")
     if result.unknowns:
         truth = true_values(room)
         listed = Table(title=f"Unknowns of {result.name}: factors on the layout, biases in K", title_justify="left")

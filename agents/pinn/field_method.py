@@ -53,9 +53,9 @@ class FieldNetwork:
         fields = []
         for number, own in enumerate(rng.spawn(self.settings.members)):
             network, _ = self.train(task, number, own)
-            fields.append(air_c(task, network))
-            if self.stop():
+            if fields and self.stop():
                 break
+            fields.append(air_c(task, network))
         return joined(task, np.array(fields))
 
     def train(self, task: FieldTask, number: int, rng: np.random.Generator) -> tuple[RoomNetwork, int]:

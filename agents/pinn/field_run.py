@@ -57,7 +57,8 @@ def fit_field(
 ) -> FieldResult:
     """Fit an ensemble to a hidden room; finished members are taken from the folder.
 
-    A member that is cut short counts in this result, and is trained anew when the run goes on.
+    A member that is cut short is trained anew when the run goes on; it counts only if it is the first, because half
+    trained it would say more about training than about the room.
 
     Args:
         room: hidden.
@@ -88,6 +89,8 @@ def fit_field(
             if steps >= settings.steps:
                 write_arrays(path, arrays_of(network), {"key": key, "took_s": took})
             finished = finished and steps >= settings.steps
+            if fields and not finished:
+                break
         times = times + took
         fields.append(air_c(task, network))
         if number == 0:
@@ -118,6 +121,23 @@ def _known(path: Path, key: str) -> tuple[dict[str, np.ndarray], np.ndarray] | N
         return None
     arrays, note = read_arrays(path)
     return (arrays, np.array(note["took_s"])) if note.get("key") == key else None
+
+
+def next_sensor_m(estimate: FieldEstimate, room: HiddenRoom) -> tuple[float, float, float]:
+    """Where another sensor would be told most: the cell that the ensemble knows least, on average over all rows.
+
+    Args:
+        estimate: with its spread.
+        room: whose record it is of.
+
+    Returns:
+        x and y of the cell's middle, m, and the standard deviation there, K.
+    """
+    grid, rows = room.record.grid, np.arange(room.record.rows)
+    spread = np.sqrt((estimate.sd_c(rows, np.arange(grid.nx * grid.ny)) ** 2).mean(axis=0))
+    i, j = divmod(int(spread.argmax()), grid.ny)
+    x, y = grid.centres_m
+    return float(x[i]), float(y[j]), float(spread.max())
 
 
 def earlier(folder: Path) -> list[dict[str, Any]]:

@@ -54,7 +54,7 @@ class FieldSettings:
     references: int = 8
     correct_grid: bool = True
     members: int = 4
-    floor_k: float = 0.25
+    floor_k: float = 0.15
     steps: int = 3000
     batch: int = 16
     rate: float = 2e-3
