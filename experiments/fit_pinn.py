@@ -143,27 +143,29 @@ def fit_hidden_room(settings: FitSettings, console: Console) -> tuple[Path, bool
 
 def tell_field(room, result, folder: Path, console: Console) -> None:  # type: ignore[no-untyped-def]
     """Every network that was fitted to this room so far, and the unknowns that this one found."""
-    from agents.pinn.field_run import earlier, true_values
+    from agents.pinn.field_run import earlier, next_sensor_m, true_values
 
     table = Table(title=f"{room.key.title}: {len(room.record.telemetry.sensors)} sensors", title_justify="left")
     table.add_column("network")
     for name in ("RMSE, K", "next 6 h, K", "in 90 %", "next 6 h", "members", "processor s", "wall s"):
         table.add_column(name, justify="right")
     n = result.nominal
-    table.add_row("(layout as it is, no readings)", f"{n.rmse_k:.2f}", f"{n.forecast_k:.2f}", *[""] * 5)
+    table.add_row("(layout as it is, no readings)", f"{n.rmse_k:.2f}", f"{n.forecast_rmse_k:.2f}", *[""] * 5)
     for found in earlier(folder):
         s = found["score"]
         table.add_row(
             found["name"] + ("" if found["finished"] else " (stopped)"),
             f"{s['rmse_k']:.2f}",
-            f"{s['forecast_k']:.2f}",
-            f"{100 * s['cover']:.0f} %",
-            f"{100 * s['forecast_cover']:.0f} %",
+            f"{s['forecast_rmse_k']:.2f}",
+            f"{100 * s['coverage']:.0f} %",
+            f"{100 * s['forecast_coverage']:.0f} %",
             str(found["members"]),
             f"{found['processor_s']:.0f}",
             f"{found['wall_s']:.0f}",
         )
     console.print(table)
+    x_m, y_m, sd_k = next_sensor_m(result.estimate, room)
+    console.print(f"Least known: x = {x_m:.1f} m, y = {y_m:.1f} m (sd {sd_k:.1f} K); the next sensor belongs there.")
     if result.unknowns:
         truth = true_values(room)
         listed = Table(title=f"Unknowns of {result.name}: factors on the layout, biases in K", title_justify="left")

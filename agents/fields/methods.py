@@ -11,6 +11,15 @@ from agents.fields.protocol import FieldMethod
 from minesim.calibrate.fit import FitSettings
 from minesim.errors import pick
 
+
+def network(name: str) -> FieldMethod:
+    """A network of :mod:`agents.pinn` by the name of its preset; torch and DeepXDE are imported here."""
+    from agents.pinn.field_method import FieldNetwork
+    from agents.pinn.field_settings import presets
+
+    return FieldNetwork(presets()[name])
+
+
 METHODS: Final[Mapping[str, Callable[[], FieldMethod]]] = {
     "aisle_rbf": AisleRbf,
     "gaussian_process": Kriging,
@@ -23,6 +32,7 @@ METHODS: Final[Mapping[str, Callable[[], FieldMethod]]] = {
     "calibrated_coarse": lambda: CalibratedTwin("calibrated 24x12, faults", COARSE),
     "calibrated_no_faults": lambda: CalibratedTwin("calibrated 48x24, no faults", FitSettings(faults=False)),
     "calibrated": lambda: CalibratedTwin("calibrated 48x24, faults (default)"),
+    **{name: lambda name=name: network(name) for name in ("pinn", "pinn_points", "pinn_seed", "plain_network")},
 }
 """Entry name -> a fresh method."""
 
@@ -36,5 +46,5 @@ def method(name: str) -> FieldMethod:
     return pick("field method", name, METHODS)()
 
 
-DATA_ONLY: Final = frozenset({"aisle_rbf", "gaussian_process"})
+DATA_ONLY: Final = frozenset({"aisle_rbf", "gaussian_process", "plain_network"})
 """Methods that know no physics."""

@@ -55,7 +55,8 @@ class Cells:
 
     def _spec(self, key: RoomKey, name: str) -> dict[str, Any]:
         chosen = method(name)
-        own = source_hash(Path(inspect.getfile(type(chosen))))
+        home = Path(inspect.getfile(type(chosen)))
+        own = source_hash(home if home.parent == Path(__file__).parent else home.parent)
         return {"room": key._asdict(), "name": name, "method": repr(chosen), "own": own, "code": self.code}
 
     def _path(self, spec: dict[str, Any]) -> Path:

@@ -13,30 +13,13 @@ import numpy as np
 
 from agents.fields.hidden import HiddenRoom, RoomKey, hidden_room
 from agents.fields.protocol import FieldEstimate
+from agents.fields.scores import Score, score
 from agents.pinn.array_file import read_arrays, write_arrays
 from agents.pinn.field_method import FieldNetwork, Show, air_c, joined
 from agents.pinn.field_settings import FieldSettings
 from agents.pinn.field_task import field_task
 from agents.pinn.surrogate import arrays_of, put_arrays
 from minesim.bench.files import content_hash, write_json
-
-NORMAL_90 = 1.645
-"""Half-width of a normal 90 % interval in standard deviations."""
-
-
-@dataclass(frozen=True)
-class FieldScore:
-    """An estimate against the truth, over all cells of the fine grid.
-
-    Attributes:
-        rmse_k, forecast_k: rows with readings, and the hours after them, K.
-        cover, forecast_cover: share of cells inside the 90 % interval.
-    """
-
-    rmse_k: float
-    forecast_k: float
-    cover: float
-    forecast_cover: float
 
 
 @dataclass(frozen=True)
@@ -55,8 +38,8 @@ class FieldResult:
 
     name: str
     estimate: FieldEstimate
-    score: FieldScore
-    nominal: FieldScore
+    score: Score
+    nominal: Score
     unknowns: dict[str, float]
     members: int
     finished: bool
@@ -69,27 +52,13 @@ class FieldResult:
         return {**told, "score": asdict(self.score), "nominal": asdict(self.nominal)}
 
 
-def score(estimate: FieldEstimate, room: HiddenRoom) -> FieldScore:
-    """Judge an estimate."""
-    train, (rows, *shape) = room.record.train, room.truth_c.shape
-    every, cells = np.arange(rows), np.arange(int(np.prod(shape)))
-    missed = estimate.mean_c(every, cells) - room.truth_c.reshape(rows, -1)
-    inside = np.abs(missed) <= NORMAL_90 * estimate.sd_c(every, cells)
-    seen, ahead = slice(0, train), slice(train, rows)
-    return FieldScore(
-        rmse_k=float(np.sqrt((missed[seen] ** 2).mean())),
-        forecast_k=float(np.sqrt((missed[ahead] ** 2).mean())),
-        cover=float(inside[seen].mean()),
-        forecast_cover=float(inside[ahead].mean()),
-    )
-
-
 def fit_field(
     room: HiddenRoom, settings: FieldSettings, seed: int, folder: Path, stop: Callable[[], bool], show: Show
 ) -> FieldResult:
     """Fit an ensemble to a hidden room; finished members are taken from the folder.
 
-    A member that is cut short counts in this result, and is trained anew when the run goes on.
+    A member that is cut short is trained anew when the run goes on; it counts only if it is the first, because half
+    trained it would say more about training than about the room.
 
     Args:
         room: hidden.
@@ -120,6 +89,8 @@ def fit_field(
             if steps >= settings.steps:
                 write_arrays(path, arrays_of(network), {"key": key, "took_s": took})
             finished = finished and steps >= settings.steps
+            if fields and not finished:
+                break
         times = times + took
         fields.append(air_c(task, network))
         if number == 0:
@@ -150,6 +121,23 @@ def _known(path: Path, key: str) -> tuple[dict[str, np.ndarray], np.ndarray] | N
         return None
     arrays, note = read_arrays(path)
     return (arrays, np.array(note["took_s"])) if note.get("key") == key else None
+
+
+def next_sensor_m(estimate: FieldEstimate, room: HiddenRoom) -> tuple[float, float, float]:
+    """Where another sensor would be told most: the cell that the ensemble knows least, on average over all rows.
+
+    Args:
+        estimate: with its spread.
+        room: whose record it is of.
+
+    Returns:
+        x and y of the cell's middle, m, and the standard deviation there, K.
+    """
+    grid, rows = room.record.grid, np.arange(room.record.rows)
+    spread = np.sqrt((estimate.sd_c(rows, np.arange(grid.nx * grid.ny)) ** 2).mean(axis=0))
+    i, j = divmod(int(spread.argmax()), grid.ny)
+    x, y = grid.centres_m
+    return float(x[i]), float(y[j]), float(spread.max())
 
 
 def earlier(folder: Path) -> list[dict[str, Any]]:

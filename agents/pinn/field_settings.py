@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from minesim.errors import ParamsError, explain, nearest
 
@@ -53,7 +54,7 @@ class FieldSettings:
     references: int = 8
     correct_grid: bool = True
     members: int = 4
-    floor_k: float = 0.25
+    floor_k: float = 0.15
     steps: int = 3000
     batch: int = 16
     rate: float = 2e-3
@@ -84,3 +85,37 @@ class FieldSettings:
                 raise ParamsError(explain(f"agent.{name} is {getattr(self, name):g}", allowed="above 0"))
         if not self.widths or min(self.widths) < 1:
             raise ParamsError(explain(f"agent.widths is {self.widths}", allowed="one or more positive widths"))
+
+
+POINTS: Final = (64, 64, 64, 64)
+SEED: Final = (64, 128, 256, 128, 64)
+
+
+def presets() -> dict[str, FieldSettings]:
+    """The networks by name, as in ``conf/fit_pinn/agent``: ours, ours on points, the first recipe, and no physics."""
+    return {
+        "pinn": FieldSettings(),
+        "pinn_points": FieldSettings(name="pinn_points", trunk="points", widths=list(POINTS), batch=8),
+        "pinn_seed": FieldSettings(
+            name="pinn_seed",
+            trunk="points",
+            widths=list(SEED),
+            weighting="outflow",
+            unknowns="coefficients",
+            weight_physics=0.5,
+            weight_boundary=0.5,
+            correct_grid=False,
+            members=1,
+            batch=4,
+        ),
+        "plain_network": FieldSettings(
+            name="plain_network",
+            trunk="points",
+            widths=list(POINTS),
+            weighting="none",
+            unknowns="none",
+            correct_grid=False,
+            members=2,
+            steps=1500,
+        ),
+    }

@@ -128,18 +128,18 @@ class FieldTask:
         by_answer = s.weighting == "inverse"
         fixed = detached(balance) if by_answer else balance
         data = _mean_square(read + fixed.bias_k - wanted, known) / s.sd_data_k**2
-        squares = self._missed_k(fixed, air.T, held, index) ** 2
+        squares = self.missed_k(fixed, air.T, held, index) ** 2
         per_cell = squares.sum(1) / (cells * len(index) * s.sd_physics_k**2)
         wall, inside = per_cell[self.at_wall].sum(), per_cell[~self.at_wall].sum()
         terms = [s.weight_data * data, s.weight_physics * inside, s.weight_boundary * wall]
         terms.append(torch.sum((unknowns - member.anchor) ** 2) / (s.independent * wanted.shape[1]))
         if by_answer and len(unknowns):
             still = air.detach().T
-            answer = (still - self._missed_k(balance, still, held, index))[self.sensor_cells].T
+            answer = (still - self.missed_k(balance, still, held, index))[self.sensor_cells].T
             terms.append(_mean_square(answer + balance.bias_k - wanted, known) / s.sd_data_k**2)
         return terms
 
-    def _missed_k(
+    def missed_k(
         self, balance: Balance, rise: torch.Tensor, structure: torch.Tensor, index: torch.Tensor
     ) -> torch.Tensor:
         """What the balance misses, weighted, (C, B), K; fields (C, B)."""
