@@ -31,7 +31,7 @@ TITLES: Final = {
 }
 FAULT_SHARE: Final = 0.9
 FAULT_K: Final = 0.5
-"""A flow or opening that is surely below this share of nominal, or a bias that is more than this, is told as a fault."""
+"""A flow or opening surely below this share of nominal, or a bias that is more than this, is told as a fault."""
 ALIKE: Final = 0.8
 """Unknowns of a greater posterior correlation are told as a pair that the data do not tell apart."""
 
