@@ -2,8 +2,8 @@
 
 At steps of minutes the air is quasi-steady and only the structure remembers. All rows of a record are therefore solved
 side by side, one batch, with the structure as given (``S``); the structure then follows from the air by its own
-exponential, and a few sweeps of both settle (each shrinks the error by the structure's share of a cell's heat exchange,
-a few percent):
+exponential, and a few sweeps of both settle (each shrinks the error by the structure's share of a cell's heat exchange:
+a few percent in a ventilated room, a third where little air moves):
 
     A(theta) T = b(theta, S)             balance of :mod:`minesim.physics.room_grid`, structure held
     S_n = e S_(n-1) + (1 - e) (w T_n + (1 - w) T_outdoors),   e = exp(-(k + u) dt / C),   w = k / (k + u)
@@ -30,8 +30,8 @@ from minesim.physics.room_grid import (
     ColumnFactor,
     RoomEquations,
     RoomModel,
-    entering,
     factorise,
+    heat_taken_w,
     right_hand_side,
     room_equations,
     room_model,
@@ -41,7 +41,9 @@ from minesim.physics.room_plan import RoomPlan
 
 Floats = npt.NDArray[np.float64]
 
-SWEEPS: Final = 4
+SWEEPS_MAX: Final = 30
+SETTLED: Final = 1e-7
+"""A sweep that changes the structure by less than this share of its spread is the last."""
 HELD_S: Final = 1e-6
 """A sub-step so short that the structure stands still in it."""
 CHUNK: Final = 16
@@ -93,9 +95,11 @@ class RoomTwin:
             model, equations = self._equations(values)
             factor = factorise(model, equations, xp=torch_namespace())
             air = structure = self.amb_c.expand(equations.diagonal.shape)
-            for _ in range(SWEEPS):
+            for _ in range(SWEEPS_MAX):
                 air = factor.solve(self._right(values, model, equations, structure))
-                structure = self._structure(values, air)
+                before, structure = structure, self._structure(values, air)
+                if _settled(structure - before, structure - self.amb_c):
+                    break
         assert isinstance(factor, ColumnFactor)
         return Fields(air, structure, factor)
 
@@ -113,17 +117,19 @@ class RoomTwin:
 
         def imbalance(at: Array) -> Array:
             model, equations = self._equations(at)
-            return self._right(at, model, equations, structure) - _leaving(model, equations, air)
+            taken = heat_taken_w(model, equations, air, xp=torch_namespace())
+            return self._right(at, model, equations, structure) - taken
 
         with torch.no_grad():
             source = _forward(imbalance, values)
             held = _forward(lambda at: self._structure(at, air), values)
             inner = self.model.structure_w_per_k * self._factors(values, "structure_w", 1)[0]
             change, follows = torch.zeros_like(source), held
-            for sweep in range(SWEEPS):
+            for _ in range(SWEEPS_MAX):
                 change = _solve_many(fields.factor, source + inner * follows)
-                if sweep + 1 < SWEEPS:
-                    follows = held + self._structure_change(values, change)
+                before, follows = follows, held + self._structure_change(values, change)
+                if _settled(follows - before, follows):
+                    break
         return change
 
     def _factors(self, theta: Array, kind: Kind, count: int) -> Array:
@@ -233,19 +239,9 @@ def _forward(function: Callable[[Array], Array], at: Array) -> Array:
     return torch.vmap(along, out_dims=-1, chunk_size=CHUNK)(torch.eye(at.shape[0], dtype=at.dtype))
 
 
-def _leaving(model: RoomModel, equations: RoomEquations, air: Array) -> Array:
-    """What each cell loses to others at given temperatures, the product of the balance's matrix and ``air``, W."""
-    import torch
-
-    parts = entering(model, equations)
-    none_x, none_y = torch.zeros_like(air[:1]), torch.zeros_like(air[:, :1])
-    return (
-        equations.diagonal * air
-        - torch.cat([none_x, parts.from_west * air[:-1]], 0)
-        - torch.cat([parts.from_east * air[1:], none_x], 0)
-        - torch.cat([none_y, parts.from_south * air[:, :-1]], 1)
-        - torch.cat([parts.from_north * air[:, 1:], none_y], 1)
-    )
+def _settled(step: Array, size: Array) -> bool:
+    """Whether a sweep hardly changed anything any more."""
+    return bool(step.abs().max() <= SETTLED * size.abs().max())
 
 
 def _follow(target: Array, kept: Array) -> Array:

@@ -58,11 +58,21 @@ def test_a_fit_finds_faults_and_says_what_it_cannot(record: RoomTelemetry) -> No
     assert by_title[f"bias {record.sensors[0]}"].value == pytest.approx(BIAS_K, abs=0.25)
     inside = [f.low <= f.unknown.value(WRONG.get(t, 0.0)) <= f.high for t, f in by_title.items() if "bias" not in t]
     assert np.mean(inside) > 0.85
-    assert "envelope_w hydro_row" in [unknown.title for unknown in found.undetermined]
     band = predict(found, given)
     assert np.sqrt(((band.air_c - truth) ** 2).mean()) < 0.2
     prior = predict(nominal_room(given, SMALL), given)
     assert band.spread_k.mean() < 0.5 * prior.spread_k.mean()
+
+
+def test_what_never_ran_stays_undetermined(record: RoomTelemetry) -> None:
+    still = [group.name for group in record.plan.groups].index("h8")
+    inputs, heat = record.inputs_m3_per_s.copy(), record.heat_w.copy()
+    inputs[:, still] = heat[:, still] = 0.0
+    stopped = replace(record, inputs_m3_per_s=inputs, heat_w=heat)
+    truth = room_twin(stopped, stopped.plan, (), 8, 4).solve(np.zeros(0)).air_c.numpy().transpose(2, 0, 1)
+    undetermined = {unknown.title for unknown in calibrate_room(read(stopped, truth), SMALL).undetermined}
+    assert {"heat h8", "group h8"} <= undetermined
+    assert not {"fan fan_1", "eddy hydro_row"} & undetermined
 
 
 def test_space_mapping_fits_the_fine_room_with_coarse_derivatives(record: RoomTelemetry) -> None:
