@@ -54,7 +54,7 @@ def play(
     core.seed(range(seed, seed + len(rows)))
     observation = core.reset(options={"start_row": rows})
     policy.reset()
-    steps, dt_h = world.steps, world.config.dt_s / SECONDS_PER_HOUR
+    steps, dt_h = world.horizon_steps, world.config.dt_s / SECONDS_PER_HOUR
     sums: dict[str, Floats] = {}
     chips, broken, hot = (np.zeros((steps, len(rows))) for _ in range(3))
     full_ths = float(np.sum(core.hall.miners.count * core.hall.miners.hashrate_ths))

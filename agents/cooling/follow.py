@@ -96,12 +96,6 @@ class Follower:
             near = near + (outcome.temp_hot_max_c.max(axis=0) > task.temp_chip_max_c - calm_k)
         return Prospect(cost, broken, near)
 
-    def price(self, observation: Array) -> Floats:
-        """Last hour's energy price, USD/MWh."""
-        told = self.knowledge.read(observation, "price_before_usd_per_mwh_symlog")
-        price: Floats = np.sign(told) * np.expm1(np.abs(told))
-        return price
-
 
 def pick_rows(state: HallState, index: np.ndarray) -> HallState:
     """Halls by index, repeated as often as they are named."""

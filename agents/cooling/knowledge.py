@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from minesim.arrays import Array
+from minesim.arrays import NUMPY, Array
+from minesim.control.channels import symexp
 from minesim.envs.cooling_core import CoolingWorld
 from minesim.errors import ParamsError, explain, nearest
 
@@ -32,6 +33,11 @@ class CoolingKnowledge:
         if name not in self.names:
             raise ParamsError(explain(f"{name!r} is not observed", fix=nearest(name, self.names)))
         return np.asarray(observation, np.float64)[..., self.names.index(name)]
+
+    def price_usd_per_mwh(self, observation: Array) -> Floats:
+        """Last hour's energy price, USD/MWh, (...,)."""
+        price: Floats = symexp(self.read(observation, "price_before_usd_per_mwh_symlog"), xp=NUMPY)
+        return price
 
     def chips_c(self, observation: Array) -> Floats:
         """Hottest chip as the firmware reports it, degC, (...,)."""

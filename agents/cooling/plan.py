@@ -61,8 +61,8 @@ class CoolingPlan:
         self._step = 0
 
     def reset(self, done: Array | None = None) -> None:
-        """Begin anew, all rows together: episodes of a plan are in step."""
-        self.follower.reset()
+        """Follow finished rows anew and plan at once; with true weather ahead all rows begin together."""
+        self.follower.reset(done)
         self._action, self._step = None, 0
 
     def act(self, observation: Array) -> Array:
@@ -86,7 +86,9 @@ class CoolingPlan:
         halls = np.arange(weather.temp_c.size)
         pads = p.pads if "pad_duty" in self.world.action_names else p.pads[:1]
         cost, broken, chosen = self._try(observation, state, weather, halls, (p.speeds, pads, (1.0,)))
-        short = np.flatnonzero((broken > 0.0) | (self.follower.price(observation) > p.dear_usd_per_mwh))
+        short = np.flatnonzero(
+            (broken > 0.0) | (self.follower.knowledge.price_usd_per_mwh(observation) > p.dear_usd_per_mwh)
+        )
         if len(short):
             less, _, instead = self._try(observation, state, weather, short, (p.speeds, pads, p.loads))
             better = less < cost[short]
@@ -112,7 +114,7 @@ class CoolingPlan:
             load=np.tile(load, halls.size),
         ).astype(np.float64)
         ahead = [pick_weather(self._ahead(weather, step), index) for step in range(p.horizon)]
-        price = np.maximum(follower.price(observation), 0.0)[index]
+        price = np.maximum(follower.knowledge.price_usd_per_mwh(observation), 0.0)[index]
         seen = follower.prospect(pick_rows(state, index), action, ahead, price, p.calm_k)
         broken = (seen.broken + seen.near).reshape(halls.size, -1)
         cost = seen.cost_usd.reshape(halls.size, -1) + p.penalty_usd * broken

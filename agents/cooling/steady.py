@@ -114,8 +114,7 @@ class SteadyBest:
         """Look the outdoor air up."""
         know, found = self.knowledge, self.found
         temp_c = know.read(observation, "temp_amb_c")
-        told = know.read(observation, "price_before_usd_per_mwh_symlog")
-        price = np.sign(told) * np.expm1(np.abs(told))
+        price = know.price_usd_per_mwh(observation)
         cell = found.cell(temp_c, know.read(observation, "rel_humidity_pct"))
         cost = found.energy_w[cell] * np.maximum(price, 0.0)[..., None] / 1e6 + found.other_usd_per_h[cell]
         pick = (cost + BROKEN_USD_PER_H * found.broken[cell]).argmin(axis=-1)

@@ -12,9 +12,9 @@ import numpy as np
 from agents.fields.protocol import Floats
 from minesim.calibrate.telemetry import RoomTelemetry
 from minesim.data.traces_io import load_weather
-from minesim.physics.psychrometrics import density_air_kg_per_m3
+from minesim.physics.psychrometrics import heat_capacity_air_j_per_m3_k
 from minesim.physics.room_plan import RoomPlan
-from minesim.units import CP_AIR_J_PER_KG_K, PRESSURE_SEA_LEVEL_PA
+from minesim.units import PRESSURE_SEA_LEVEL_PA
 
 STEP_S: Final = 300.0
 CITY: Final = "dallas_tx"
@@ -65,7 +65,7 @@ def draw_course(plan: RoomPlan, rows: int, ratio: tuple[float, float], rng: np.r
         heat_w=count * rated_w * load * runs,
         temp_supply_c=temp_amb_c,
         temp_amb_c=temp_amb_c,
-        rho_cp_j_per_m3_k=density_air_kg_per_m3(temp_amb_c, PRESSURE_SEA_LEVEL_PA) * CP_AIR_J_PER_KG_K,
+        rho_cp_j_per_m3_k=heat_capacity_air_j_per_m3_k(temp_amb_c, PRESSURE_SEA_LEVEL_PA),
         sensors=(),
         places_m=np.zeros((0, 2)),
         readings_c=np.zeros((rows, 0)),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
 from agents.fields.hidden import HiddenRoom
 from agents.fields.protocol import GRID, FieldEstimate
-
-Z_90: Final = 1.6448536269514722
+from minesim.calibrate.fit import Z_90
 
 
 @dataclass(frozen=True)

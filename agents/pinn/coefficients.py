@@ -13,13 +13,11 @@ from typing import Any, NamedTuple
 import torch
 
 from minesim.arrays import Array, torch_namespace
+from minesim.calibrate.room_twin import HELD_S
 from minesim.calibrate.unknowns import Kind, Unknown
 from minesim.physics.airflow import AirShares, air_flows
 from minesim.physics.room_grid import RoomEquations, RoomModel, room_equations, with_air
 from minesim.physics.room_plan import RoomPlan
-
-HELD_S = 1e-6
-"""A sub-step so short that the structure stands still in it: the air then answers to a given structure."""
 
 
 class Balance(NamedTuple):
@@ -86,8 +84,13 @@ class RoomCoefficients:
         xp = torch_namespace()
         theta = self._theta(scaled)
         model = self._room(theta)
-        parts = (("group", self.plan.groups), ("fan", self.plan.fans), ("damper", self.plan.dampers))
-        factor = torch.cat([self._values(theta, kind, len(things)) for kind, things in parts])  # type: ignore[arg-type]
+        factor = torch.cat(
+            [
+                self._values(theta, "group", len(self.plan.groups)),
+                self._values(theta, "fan", len(self.plan.fans)),
+                self._values(theta, "damper", len(self.plan.dampers)),
+            ]
+        )
         flows = air_flows(model.basis, self.flows[:, rows] * factor[:, None], xp=xp)
         equations = room_equations(model, flows, self.rho_cp[rows], HELD_S, xp=xp)
         return Balance(

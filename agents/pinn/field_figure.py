@@ -19,9 +19,6 @@ def plot_field(path: Path, room: HiddenRoom, result: FieldResult) -> None:
         room: hidden.
         result: of a network.
     """
-    import matplotlib
-
-    matplotlib.use("Agg", force=False)
     from matplotlib.figure import Figure
 
     known, train = room.record.telemetry, room.record.train

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 
 from agents.fields.protocol import FieldRecord
-from agents.pinn.coefficients import HELD_S, Balance, RoomCoefficients, detached
+from agents.pinn.coefficients import Balance, RoomCoefficients, detached
 from agents.pinn.field_network import CellTrunk, PointTrunk, RoomNetwork
 from agents.pinn.field_settings import FieldSettings
 from agents.pinn.steady import Floats, RoomSettings, solve_rise_k
 from agents.pinn.surrogate import setting_features
 from minesim.arrays import NUMPY, torch_namespace
+from minesim.calibrate.room_twin import HELD_S
 from minesim.calibrate.telemetry import RoomTelemetry
 from minesim.calibrate.unknowns import room_unknowns, split_openings
 from minesim.physics.airflow import Grid

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from minesim.arrays import Array, Namespace
 from minesim.physics.airflow import air_flows
-from minesim.physics.psychrometrics import density_air_kg_per_m3
+from minesim.physics.psychrometrics import heat_capacity_air_j_per_m3_k
 from minesim.physics.room_grid import (
     RoomEquations,
     RoomModel,
@@ -27,7 +27,7 @@ from minesim.physics.room_grid import (
     set_air,
 )
 from minesim.physics.room_plan import RoomPlan
-from minesim.units import CP_AIR_J_PER_KG_K, PRESSURE_SEA_LEVEL_PA
+from minesim.units import PRESSURE_SEA_LEVEL_PA
 
 Floats = npt.NDArray[Any]
 
@@ -119,13 +119,8 @@ def draw_settings(plan: RoomPlan, span: SettingsRange, count: int, rng: np.rando
         flows_m3_per_s=np.concatenate([miners, fans, dampers]),
         heat_w=level * heat * drawn(span.heat_share, heat) * runs,
         supply_rise_k=rng.uniform(*span.supply_rise_k, count) * (rng.random(count) < 0.5),
-        rho_cp_j_per_m3_k=heat_capacity_j_per_m3_k(temp_amb_c),
+        rho_cp_j_per_m3_k=heat_capacity_air_j_per_m3_k(temp_amb_c, PRESSURE_SEA_LEVEL_PA),
     )
-
-
-def heat_capacity_j_per_m3_k(temp_amb_c: Array) -> Array:
-    """Heat capacity of dry air at sea level by its temperature, J/(m3 K)."""
-    return density_air_kg_per_m3(temp_amb_c, PRESSURE_SEA_LEVEL_PA) * CP_AIR_J_PER_KG_K
 
 
 def solve_rise_k(model: RoomModel, settings: RoomSettings, *, xp: Namespace) -> Array:

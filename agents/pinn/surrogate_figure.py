@@ -20,9 +20,6 @@ def plot_surrogates(path: Path, run: SurrogateRun, results: Sequence[SurrogateRe
         run: with the solved fields.
         results: of the lessons.
     """
-    import matplotlib
-
-    matplotlib.use("Agg", force=False)
     from matplotlib.figure import Figure
 
     own = run.truths.own_k

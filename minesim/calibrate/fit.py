@@ -45,7 +45,8 @@ STEPS_LATER: Final = 4
 """Evaluations of a fit from nominal values, and of one that goes on from the last."""
 UNDETERMINED: Final = 0.7
 """Posterior over prior standard deviation from which the data have said too little."""
-Z_90: Final = 1.645
+Z_90: Final = 1.6448536269514722
+"""Half-width of a normal 90 % interval in standard deviations."""
 NOISE_K: Final = 0.2
 """Noise of a reading that says nothing against the model (assumed)."""
 MODEL_FINE_K: Final = 0.12

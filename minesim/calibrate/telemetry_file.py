@@ -29,10 +29,10 @@ import pandas as pd
 from minesim.calibrate.telemetry import RoomTelemetry
 from minesim.errors import DataFileError, ParamsError, TelemetryError, explain, nearest
 from minesim.physics.airflow import Grid
-from minesim.physics.psychrometrics import density_air_kg_per_m3
+from minesim.physics.psychrometrics import heat_capacity_air_j_per_m3_k
 from minesim.physics.room_grid import sensor_cells
 from minesim.physics.room_plan import RoomPlan
-from minesim.units import CP_AIR_J_PER_KG_K, PRESSURE_SEA_LEVEL_PA
+from minesim.units import PRESSURE_SEA_LEVEL_PA
 
 Floats = npt.NDArray[np.float64]
 
@@ -130,7 +130,7 @@ def telemetry_of(frame: pd.DataFrame, plan: RoomPlan, origin: str = "telemetry")
         heat_w=np.stack([values[column] for column in powers], axis=1),
         temp_supply_c=values.get("temp_supply_c", amb_c),
         temp_amb_c=amb_c,
-        rho_cp_j_per_m3_k=density_air_kg_per_m3(amb_c, pressure) * CP_AIR_J_PER_KG_K,
+        rho_cp_j_per_m3_k=heat_capacity_air_j_per_m3_k(amb_c, pressure),
         sensors=tuple(sensors),
         places_m=np.array(list(places.values())),
         readings_c=np.stack([values[column] for column in places], axis=1),

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from minesim.arrays import NUMPY
 from minesim.errors import DataFileError, MissingExtraError, ParamsError, explain
 from minesim.physics.airflow import ROW_DEPTH_M, AirFlows, Grid, recirculated_share, velocity_at_m_per_s
-from minesim.physics.psychrometrics import density_air_kg_per_m3
+from minesim.physics.psychrometrics import heat_capacity_air_j_per_m3_k
 from minesim.physics.room_fine import advance_fine, fine_room
 from minesim.physics.room_grid import inlet_temps_c, room_model
 from minesim.physics.room_plan import Opening, RoomFan, RoomPlan
-from minesim.units import CP_AIR_J_PER_KG_K, PRESSURE_SEA_LEVEL_PA
+from minesim.units import PRESSURE_SEA_LEVEL_PA
 
 Floats = npt.NDArray[Any]
 FORMATS: Final = (".png", ".svg", ".pdf")
@@ -91,7 +91,7 @@ def steady_room(plan: RoomPlan, setting: Setting, nx: int = 96, ny: int = 48) ->
         setting.dampers * np.array([d.flow_m3_per_s for d in plan.dampers]),
     ]
     heat_w = setting.load * np.array([g.miners * g.power_w for g in plan.groups])
-    rho_cp = float(density_air_kg_per_m3(supply_c, PRESSURE_SEA_LEVEL_PA)) * CP_AIR_J_PER_KG_K
+    rho_cp = float(heat_capacity_air_j_per_m3_k(supply_c, PRESSURE_SEA_LEVEL_PA))
     room = fine_room(model, np.concatenate(flows), rho_cp, math.inf)
     air_c = advance_fine(room, np.zeros((nx, ny)), heat_w, supply_c, setting.temp_amb_c).air_c
     share = float(recirculated_share(model.network, room.flows, xp=NUMPY))

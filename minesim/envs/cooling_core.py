@@ -18,6 +18,7 @@ import numpy as np
 from minesim import noise
 from minesim.arrays import NUMPY, Array, Namespace, namespace_of
 from minesim.catalog.layouts import layout
+from minesim.control.channels import symlog
 from minesim.data import known
 from minesim.errors import ActionError, ParamsError, ScenarioError, explain, nearest
 from minesim.hall import Hall, HallOutcome, HallState, build_hall, start_state, transition
@@ -102,7 +103,7 @@ class CoolingWorld:
     fans_w: float
 
     @property
-    def steps(self) -> int:
+    def horizon_steps(self) -> int:
         """Control steps in an episode."""
         return round(self.config.episode_days * SECONDS_PER_DAY / self.config.dt_s)
 
@@ -114,7 +115,7 @@ class CoolingWorld:
     @property
     def rows(self) -> int:
         """Rows that an episode reads; one more than it settles, for the last observation."""
-        return -(-self.steps // self.steps_per_row) + 1
+        return -(-self.horizon_steps // self.steps_per_row) + 1
 
     @property
     def delay_steps(self) -> int:
@@ -200,7 +201,7 @@ def _told(place: Climate) -> dict[str, np.ndarray]:
         "temp_amb_c": temp_c,
         "rel_humidity_pct": place.rel_humidity_pct,
         "temp_amb_fc_3h_c": temp_c + temp_c[np.minimum(yesterday + lead, row)] - temp_c[yesterday],
-        "price_before_usd_per_mwh_symlog": np.sign(before) * np.log1p(np.abs(before)),
+        "price_before_usd_per_mwh_symlog": symlog(before, xp=NUMPY),
         "hour_sin": np.sin(day),
         "hour_cos": np.cos(day),
     }
@@ -320,7 +321,7 @@ class CoolingCore:
             asked = given["start_row"]
             row = int(asked[b]) if np.ndim(asked) else int(asked)
             if not first <= row <= len(world.weather) - world.rows:
-                what = f"an episode of {world.steps} steps does not fit at row {row} of {len(world.weather)}"
+                what = f"an episode of {world.horizon_steps} steps does not fit at row {row} of {len(world.weather)}"
                 raise ParamsError(explain(what, fix="Shorten episode_days or start elsewhere."))
             return row
         split = given.get("split", world.config.split)
@@ -331,7 +332,9 @@ class CoolingCore:
         rows = np.concatenate(starts)
         rows = rows[rows <= len(world.weather) - world.rows]
         if not len(rows):
-            what = f"an episode of {world.steps} steps does not fit into split {split!r} of {world.climate.name!r}"
+            what = (
+                f"an episode of {world.horizon_steps} steps does not fit into split {split!r} of {world.climate.name!r}"
+            )
             raise ScenarioError(explain(what, fix="Shorten episode_days."))
         return int(rows[rng.integers(len(rows))])
 
@@ -441,7 +444,7 @@ class CoolingCore:
             "carbon_g": carbon * (cooling_w + miners_w) * (settings.dt_s / SECONDS_PER_HOUR * 1e-3),
         }
         reward = functools.reduce(operator.add, terms.values()) / settings.task.reward_usd
-        return CoolingResult(self.observation(action), reward, cost, self.step_count >= world.steps, info)
+        return CoolingResult(self.observation(action), reward, cost, self.step_count >= world.horizon_steps, info)
 
     def _read(self, carry: CoolingCarry, outcome: HallOutcome) -> CoolingCarry:
         """Readings of the air sensors after a step: late, with their errors, or missing."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from minesim.arrays import Array, Namespace
-from minesim.units import KELVIN_OFFSET_C, PRESSURE_SEA_LEVEL_PA, R_DRY_AIR_J_PER_KG_K
+from minesim.units import CP_AIR_J_PER_KG_K, KELVIN_OFFSET_C, PRESSURE_SEA_LEVEL_PA, R_DRY_AIR_J_PER_KG_K
 
 MASS_RATIO_WATER_AIR: Final = 0.621945
 """Molar mass of water over that of dry air."""
@@ -198,6 +198,19 @@ def temp_dewpoint_c(ratio: Array, pressure_pa: Array, *, xp: Namespace) -> Array
     """
     log_ratio = xp.log(pressure_vapour_pa(xp.maximum(ratio, 1e-6), pressure_pa) / 610.94)
     return MAGNUS_OFFSET_C * log_ratio / (MAGNUS_SLOPE - log_ratio)
+
+
+def heat_capacity_air_j_per_m3_k(temp_c: Array, pressure_pa: Array) -> Array:
+    """Heat capacity of dry air by volume.
+
+    Args:
+        temp_c: dry bulb, degC.
+        pressure_pa: barometric pressure, Pa.
+
+    >>> round(float(heat_capacity_air_j_per_m3_k(20.0, 101325.0)))
+    1211
+    """
+    return density_air_kg_per_m3(temp_c, pressure_pa) * CP_AIR_J_PER_KG_K
 
 
 def temp_wetbulb_at_c(temp_c: Array, ratio: Array, pressure_pa: Array, *, xp: Namespace) -> Array:

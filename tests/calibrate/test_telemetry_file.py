@@ -14,7 +14,6 @@ from minesim.calibrate.telemetry_file import read_telemetry, table_of, telemetry
 from minesim.errors import DataFileError, TelemetryError
 
 
-
 @pytest.fixture
 def table(record: RoomTelemetry) -> pd.DataFrame:
     found = table_of(record)
