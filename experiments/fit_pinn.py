@@ -9,9 +9,10 @@ The same command again goes on where a stopped run stopped; a finished run only 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from omegaconf import DictConfig
@@ -22,6 +23,11 @@ from rich.table import Table
 from agents.pinn.settings import FitSettings
 from experiments.entry import STOPPED, StopSign, read_settings, telling_errors
 from minesim.errors import MissingExtraError, explain
+
+if TYPE_CHECKING:
+    from agents.fields.hidden import HiddenRoom
+    from agents.pinn.field_run import FieldResult
+    from agents.pinn.surrogate_run import SurrogateResult, SurrogateRun
 
 COARSE_NOTE = (
     "RMS against 96 x 48: cell means of the limited second-order reference; the solver's own error is its floor."
@@ -44,7 +50,9 @@ def fit_surrogate(settings: FitSettings, console: Console) -> tuple[Path, bool]:
         from agents.pinn.surrogate_figure import plot_surrogates
         from agents.pinn.surrogate_run import surrogate_run
     except ImportError as error:
-        raise MissingExtraError(explain("networks need torch", fix="Run: pip install 'minesim[pinn]'")) from error
+        raise MissingExtraError(
+            explain(f"networks need torch ({error})", fix="Run: pip install 'minesim[pinn]'")
+        ) from error
     torch.set_num_threads(settings.threads)
     folder = settings.folder
     run = surrogate_run(settings.layout, settings.surrogate, settings.seed, folder)
@@ -64,7 +72,7 @@ def fit_surrogate(settings: FitSettings, console: Console) -> tuple[Path, bool]:
     return folder, len(results) == len(settings.surrogate.lessons) and all(r.finished for r in results)
 
 
-def tell_surrogates(run, results, console: Console) -> None:  # type: ignore[no-untyped-def]
+def tell_surrogates(run: SurrogateRun, results: Sequence[SurrogateResult], console: Console) -> None:
     """Two tables: how exact, how fast."""
     from agents.pinn.surrogate_judge import exactness
 
@@ -123,7 +131,9 @@ def fit_hidden_room(settings: FitSettings, console: Console) -> tuple[Path, bool
         from agents.pinn.field_figure import plot_field
         from agents.pinn.field_run import fit_field, make_room
     except ImportError as error:
-        raise MissingExtraError(explain("networks need torch", fix="Run: pip install 'minesim[pinn]'")) from error
+        raise MissingExtraError(
+            explain(f"networks need torch ({error})", fix="Run: pip install 'minesim[pinn]'")
+        ) from error
     torch.set_num_threads(settings.threads)
     folder, agent = settings.folder, settings.agent
     room = make_room(settings.layout, settings.case, settings.seed, settings.sensors)
@@ -141,7 +151,7 @@ def fit_hidden_room(settings: FitSettings, console: Console) -> tuple[Path, bool
     return folder, result.finished
 
 
-def tell_field(room, result, folder: Path, console: Console) -> None:  # type: ignore[no-untyped-def]
+def tell_field(room: HiddenRoom, result: FieldResult, folder: Path, console: Console) -> None:
     """Every network that was fitted to this room so far, and the unknowns that this one found."""
     from agents.pinn.field_run import earlier, next_sensor_m, true_values
 

@@ -18,15 +18,16 @@ from agents.pinn.steady import (
     Floats,
     RoomSettings,
     SettingsRange,
-    heat_capacity_j_per_m3_k,
     residual_k,
     residual_w,
     solve_rise_k,
 )
 from agents.pinn.surrogate import Surrogate, rows_of
 from minesim.arrays import NUMPY, torch_namespace
+from minesim.physics.psychrometrics import heat_capacity_air_j_per_m3_k
 from minesim.physics.room_grid import RoomModel, set_air
 from minesim.physics.room_plan import RoomPlan
+from minesim.units import PRESSURE_SEA_LEVEL_PA
 
 POD_SAMPLES = 4000
 """Solved fields from which modes are taken at most."""
@@ -149,7 +150,7 @@ def _reference(plan: RoomPlan, model: RoomModel, span: SettingsRange, ratio: flo
     fans = np.array([f.flow_m3_per_s for f in plan.fans])
     dampers = 0.5 * float(np.mean(span.damper_open)) * np.array([d.flow_m3_per_s for d in plan.dampers])
     flows = np.concatenate([miners, fans / fans.sum() * (ratio * miners.sum()), dampers])
-    cp = float(heat_capacity_j_per_m3_k(MEDIUM_C))
+    cp = float(heat_capacity_air_j_per_m3_k(MEDIUM_C, PRESSURE_SEA_LEVEL_PA))
     _, equations, factor = set_air(model, flows, cp, math.inf, xp=NUMPY)
     heat = model.heat_to * (cp * miners.sum() / len(miners))
     inverse = factor.inverse  # type: ignore[union-attr] # one room in numpy is dense

@@ -332,9 +332,7 @@ class CoolingCore:
         rows = np.concatenate(starts)
         rows = rows[rows <= len(world.weather) - world.rows]
         if not len(rows):
-            what = (
-                f"an episode of {world.horizon_steps} steps does not fit into split {split!r} of {world.climate.name!r}"
-            )
+            what = f"an episode of {world.horizon_steps} steps does not fit into {split!r} of {world.climate.name!r}"
             raise ScenarioError(explain(what, fix="Shorten episode_days."))
         return int(rows[rng.integers(len(rows))])
 

@@ -1,7 +1,7 @@
 """What native batches share, whatever they simulate: seeds, ends of episodes and new ones in the same step.
 
-A core steps B environments together (:class:`minesim.envs.core.SiteCore`, :class:`minesim.envs.cooling_core.CoolingCore`);
-here it becomes a Gymnasium vector environment, or a batch of tensors.
+A core steps B environments together (``SiteCore`` of sites, ``CoolingCore`` of halls); here it becomes a Gymnasium
+vector environment, or a batch of tensors.
 """
 
 from __future__ import annotations

@@ -29,25 +29,28 @@ from minesim.site_spec import SiteSpec
 REPEATS = 9
 SECONDS_PER_REPEAT = 0.35
 GPU_SITES = (16_384, 65_536)
+HALLS = 1024
 MODELS = ("Antminer S19j Pro (104T)", "Antminer S19 XP", "Antminer S19k Pro", "Antminer S19 Pro")
 
 
-def measure(step: Callable[[], Any], sites: int) -> tuple[float, float, float]:
+def measure(
+    step: Callable[[], Any], sites: int, clock: Callable[[], float] = time.perf_counter
+) -> tuple[float, float, float]:
     """Seconds of the first step, then best and median rate in site-steps per second."""
-    begin = time.perf_counter()
+    begin = clock()
     step()
-    first_s = time.perf_counter() - begin
+    first_s = clock() - begin
     for _ in range(3):
         step()
-    begin = time.perf_counter()
+    begin = clock()
     step()
-    count = max(2, int(SECONDS_PER_REPEAT / max(time.perf_counter() - begin, 1e-6)))
+    count = max(2, int(SECONDS_PER_REPEAT / max(clock() - begin, 1e-6)))
     rates = []
     for _ in range(REPEATS):
-        begin = time.perf_counter()
+        begin = clock()
         for _ in range(count):
             step()
-        rates.append(count * sites / (time.perf_counter() - begin))
+        rates.append(count * sites / (clock() - begin))
     return first_s, max(rates), statistics.median(rates)
 
 
@@ -132,6 +135,41 @@ def small_sites(parts: Sequence[str]) -> Table:
     return table
 
 
+def halls() -> Table:
+    """Cooled halls of 16 groups on 8 x 4 cells, by processor time: other work on the machine matters little."""
+    from minesim.envs.cooling import CoolingEnv, CoolingVectorEnv
+
+    table = Table(title="Cooling-v0, 40-ft container, 8 x 4 cells, processor time of one thread", title_justify="left")
+    for name in ("what", "halls", "best hall-steps/s", "median hall-steps/s"):
+        table.add_column(name, justify="left" if name == "what" else "right")
+    env = CoolingEnv()
+    env.reset(seed=0)
+    action = env.action_space.sample()
+
+    def alone() -> None:
+        if env.step(action)[3]:
+            env.reset()
+
+    cases: list[tuple[str, int, Callable[[], Any]]] = [("gymnasium env, numpy", 1, alone)]
+    batch = CoolingVectorEnv(HALLS, world=env.world)
+    batch.reset(seed=0)
+    actions = batch.action_space.sample()
+    cases.append(("vector env, numpy", HALLS, lambda: batch.step(actions)))
+    if util.find_spec("torch"):
+        import torch
+
+        from minesim.envs.cooling import CoolingTorchBatch
+
+        tensors = CoolingTorchBatch(HALLS, world=env.world)
+        tensors.reset()
+        given = torch.as_tensor(actions)
+        cases.append(("torch", HALLS, lambda: tensors.step(given)))
+    for what, count, step in cases:
+        _, best, median = measure(step, count, time.process_time)
+        table.add_row(what, f"{count:,}", f"{best:,.0f}", f"{median:,.0f}")
+    return table
+
+
 def large_sites() -> Table:
     """One site of many miners, each with a state of its own."""
     table = Table(
@@ -167,12 +205,16 @@ def accelerator() -> str:
 
 
 def main(parts: Sequence[str]) -> None:
-    """Print the rates; ``cpu``, ``gpu`` and ``miners`` choose what is measured, without a choice all is."""
-    parts = parts or ("cpu", "gpu", "miners")
+    """Print the rates; ``cpu``, ``gpu``, ``halls`` and ``miners`` choose what is measured, without a choice all is."""
+    parts = parts or ("cpu", "gpu", "halls", "miners")
     console = Console()
     console.print(f"{machine()}; accelerator: {accelerator()}")
-    with console.status("small sites"):
-        console.print(small_sites(parts))
+    if "cpu" in parts or "gpu" in parts:
+        with console.status("small sites"):
+            console.print(small_sites(parts))
+    if "halls" in parts:
+        with console.status("halls"):
+            console.print(halls())
     if "miners" in parts:
         with console.status("sites of many miners"):
             console.print(large_sites())
