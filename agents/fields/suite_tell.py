@@ -14,6 +14,7 @@ from agents.fields.methods import method
 from agents.fields.suite_summary import Estimate
 from minesim.bench.files import write_whole
 
+TICKS_K = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 COLORS = {"easy": "C0", "hard": "C3"}
 
 
@@ -94,6 +95,7 @@ def draw_suite(path: Path, summary: Mapping[str, Any]) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import FormatStrFormatter, NullFormatter
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(14, 5), layout="constrained", width_ratios=(3, 2))
     for number, (case, found) in enumerate(summary.items()):
@@ -118,6 +120,9 @@ def draw_suite(path: Path, summary: Mapping[str, Any]) -> None:
     left.set(
         xlabel="RMSE over all cells, K (dotted: the goal, 0.5 K)", xscale="log", title="Error, 95 % interval over rooms"
     )
+    left.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    left.xaxis.set_minor_formatter(NullFormatter())
+    left.set_xticks([x for x in TICKS_K if left.get_xlim()[0] <= x <= left.get_xlim()[1]])
     left.legend(frameon=False, fontsize=8)
     right.set(xlabel="processor time of one room, s", xscale="log", ylabel="RMSE of the unseen field, K", yscale="log")
     right.set_title("Error and cost")
