@@ -122,6 +122,8 @@ class Judge:
         # A move down may dip below its end: what counts as a rise is power above all that the move had before.
         self.move: dict[int, tuple[int | None, float]] = {}
         self.used: set[int] = set()
+        # Writes without effect, by miner and endpoint, with the cycle that first asked for them.
+        self.unheeded: dict[tuple[int, str], tuple[Write, int]] = {}
         self.first: dict[tuple[int, str], Any] = {}
         self.stops: Counter[tuple[int, int]] = Counter()
         self.day_count, self._local_day = 0, -1.0
@@ -196,7 +198,11 @@ class Judge:
         moved, highest_w = self.move.get(index, (None, 0.0))
         highest_w = float(highest_w if moved == cycle else before_w[index])
         if after_w[index] > highest_w + THROTTLE_STEP * self.curves.power_rated_w[index]:
-            self._judge_rise(index, float(after_w[index]) - highest_w, after_w, intent, what=what)
+            first = self._first_asked(index, intent, what)
+            self._judge_rise(index, float(after_w[index]) - highest_w, after_w, first, what=what)
+        self._note_unheeded(
+            index, intent, what, took=bool(after_w[index] != before_w[index]) or not self._on(index, *WRITES)
+        )
         self.move[index] = (cycle, max(highest_w, float(after_w[index])))
         if delivery.reply is not None and delivery.reply.status < 300:
             self.known_w[index] = after_w[index]
@@ -245,8 +251,21 @@ class Judge:
         if used >= self.bounds.stops_per_day:
             self.fail(f"miner {index} was stopped for the policy after {used} stops of the day", index)
 
-    def _judge_rise(self, index: int, size_w: float, after_w: np.ndarray, intent: Intent | None, *, what: str) -> None:
-        now_s, cycle = self.now_s, -1 if intent is None else intent.cycle
+    def _first_asked(self, index: int, intent: Intent | None, what: str) -> int:
+        """Cycle that a write belongs to: what a miner did not heed and is asked again is still the first command."""
+        if intent is None:
+            return -1
+        write, cycle = self.unheeded.get((index, what), (None, intent.cycle))
+        return cycle if write == intent.write else intent.cycle
+
+    def _note_unheeded(self, index: int, intent: Intent | None, what: str, *, took: bool) -> None:
+        if took or intent is None:
+            self.unheeded.pop((index, what), None)
+        else:
+            self.unheeded[(index, what)] = (intent.write, self._first_asked(index, intent, what))
+
+    def _judge_rise(self, index: int, size_w: float, after_w: np.ndarray, cycle: int, *, what: str) -> None:
+        now_s = self.now_s
         mine = [rise for rise in self.rises if rise.miner == index]
         # A miner is started with the throttle that it has; its own follows when it mines, for the same command.
         if mine and mine[-1].started and what == THROTTLE and now_s - mine[-1].at_s < BOOT_S:
