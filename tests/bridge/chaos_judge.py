@@ -198,8 +198,7 @@ class Judge:
         moved, highest_w = self.move.get(index, (None, 0.0))
         highest_w = float(highest_w if moved == cycle else before_w[index])
         if after_w[index] > highest_w + THROTTLE_STEP * self.curves.power_rated_w[index]:
-            first = self._first_asked(index, intent, what)
-            self._judge_rise(index, float(after_w[index]) - highest_w, after_w, first, what=what)
+            self._judge_rise(index, float(after_w[index]) - highest_w, after_w, intent, what=what)
         self._note_unheeded(
             index, intent, what, took=bool(after_w[index] != before_w[index]) or not self._on(index, *WRITES)
         )
@@ -251,10 +250,8 @@ class Judge:
         if used >= self.bounds.stops_per_day:
             self.fail(f"miner {index} was stopped for the policy after {used} stops of the day", index)
 
-    def _first_asked(self, index: int, intent: Intent | None, what: str) -> int:
-        """Cycle that a write belongs to: what a miner did not heed and is asked again is still the first command."""
-        if intent is None:
-            return -1
+    def _first_asked(self, index: int, intent: Intent, what: str) -> int:
+        """Cycle that first asked for a write which the miner did not heed then: a write asked again is no new command."""
         write, cycle = self.unheeded.get((index, what), (None, intent.cycle))
         return cycle if write == intent.write else intent.cycle
 
@@ -264,12 +261,13 @@ class Judge:
         else:
             self.unheeded[(index, what)] = (intent.write, self._first_asked(index, intent, what))
 
-    def _judge_rise(self, index: int, size_w: float, after_w: np.ndarray, cycle: int, *, what: str) -> None:
-        now_s = self.now_s
+    def _judge_rise(self, index: int, size_w: float, after_w: np.ndarray, intent: Intent | None, *, what: str) -> None:
+        now_s, cycle = self.now_s, -1 if intent is None else intent.cycle
+        one_command = {cycle} if intent is None else {cycle, self._first_asked(index, intent, what)}
         mine = [rise for rise in self.rises if rise.miner == index]
         # A miner is started with the throttle that it has; its own follows when it mines, for the same command.
         if mine and mine[-1].started and what == THROTTLE and now_s - mine[-1].at_s < BOOT_S:
-            cycle = mine[-1].cycle
+            one_command.add(mine[-1].cycle)
         age_s = now_s - self._heard(index)
         self._worst("s since a miner was heard when it rose", age_s, STALE_S)
         if age_s > STALE_S:
@@ -281,7 +279,7 @@ class Judge:
                     f"miner {index} rose by {size_w:.0f} W, but its neighbour {other} was not heard for {lost_s:.0f} s",
                     index,
                 )
-        earlier = [rise for rise in self.rises if rise.miner == index and rise.cycle != cycle]
+        earlier = [rise for rise in self.rises if rise.miner == index and rise.cycle not in one_command]
         if earlier:
             dwell_s = now_s - earlier[-1].at_s
             self._worst("s between two rises of a miner", dwell_s, self.bounds.dwell_up_s, low=True)
