@@ -251,7 +251,7 @@ class Judge:
             self.fail(f"miner {index} was stopped for the policy after {used} stops of the day", index)
 
     def _first_asked(self, index: int, intent: Intent, what: str) -> int:
-        """Cycle that first asked for a write which the miner did not heed then: a write asked again is no new command."""
+        """Cycle that first asked for a write which the miner did not heed then: asked again, it is no new command."""
         write, cycle = self.unheeded.get((index, what), (None, intent.cycle))
         return cycle if write == intent.write else intent.cycle
 
