@@ -252,7 +252,7 @@ def test_training_seeds_drive_their_own_runs() -> None:
 START_A_WORKER = """
 import multiprocessing, os, time
 from concurrent.futures import ProcessPoolExecutor
-from agents.benchmark.pool import begin_process
+from agents.benchmark.processes import begin_process
 
 context = multiprocessing.get_context("spawn")
 with ProcessPoolExecutor(1, mp_context=context, initializer=begin_process) as pool:
