@@ -50,6 +50,9 @@ NEIGHBOUR_S: Final = 1800.0
 OVER_CAP_S: Final = 900.0
 """Above its cap for longer than this is a violation, while miners that can be written to run: shedding waits for what
 was asked to come down already, and a change of preset takes minutes."""
+SHOWS_S: Final = 360.0
+"""A start that has not shown in the readings so long after it counts as none: what runs then is stopped again for the
+halt that stands."""
 BOOT_S: Final = 900.0
 """A miner mines, and takes a throttle, at the latest so long after its start."""
 CALM_S: Final = 900.0
@@ -128,6 +131,7 @@ class Judge:
         self.stops: Counter[tuple[int, int]] = Counter()
         self.day_count, self._local_day = 0, -1.0
         self.halted: set[int] = set()
+        self.started_s: dict[int, float] = {}
         self.hot = np.zeros(size, int)
         self.over_since_s: float | None = None
         self._answer = emulator.answer
@@ -169,6 +173,8 @@ class Judge:
                 self.heard_s[index][path] = self.now_s
                 if path == "/summary" and not self._on(index, FaultKind.STALE):
                     self.known_w[index] = self.commands_w()[index]
+                    if self.known_w[index] > 0.0 and self.now_s - self.started_s.get(index, -np.inf) <= SHOWS_S:
+                        self.halted.discard(index)
             return delivery
         return self._write(index, request, f"{request.method} {path}")
 
@@ -193,7 +199,7 @@ class Judge:
         if what in HALTS and (delivery.reply is None or after_w[index] < before_w[index]):
             self._judge_stop(index, intent)
         if what in STARTS:
-            self.halted.discard(index)
+            self.started_s[index] = self.now_s
         cycle = None if intent is None else intent.cycle
         moved, highest_w = self.move.get(index, (None, 0.0))
         highest_w = float(highest_w if moved == cycle else before_w[index])
