@@ -31,6 +31,7 @@ from minesim.envs.render_parts import (
 )
 from minesim.errors import TelemetryError, explain
 from minesim.physics.airflow import air_flows
+from minesim.tasks.cooling import setting_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from minesim.envs.cooling_core import CoolingCore
 
 SHOWN = {"exhaust_speed": "#0072b2", "intake_speed": "#56b4e9", "pad_duty": "#009e73", "damper": "#cc79a7"}
-"""Actions that are drawn as shares, and their colours."""
+"""Settings that are drawn as shares, means over zones, and their colours."""
 
 
 def draw_hall(core: CoolingCore, day: Sequence[Record]) -> npt.NDArray[np.uint8]:
@@ -115,11 +116,13 @@ def _draw_day(figure: Figure, core: CoolingCore, day: Sequence[Record]) -> None:
     ):
         power.stairs(series(day, name) / 1e3, hours, color=colour, linewidth=1.8, baseline=None, label=label)
     power.set_ylim(bottom=0.0)
-    for name, colour in SHOWN.items():
-        if name in core.world.action_names:
-            _stairs(settings, series(day, name), hours, colour, name.partition("_")[0])
-    loads = [name for name in core.world.action_names if name.startswith("load_")]
-    _stairs(settings, np.mean([series(day, name) for name in loads], axis=0), hours, CHIP, "load")
+    names = core.world.action_names
+    shown = {setting: [name for name in names if setting_of(name) == setting] for setting in SHOWN}
+    shown["load"] = [name for name in names if name.startswith("load_")]
+    for setting, group in shown.items():
+        if group:
+            mean = np.mean([series(day, name) for name in group], axis=0)
+            _stairs(settings, mean, hours, SHOWN.get(setting, CHIP), setting.partition("_")[0])
     settings.set_ylim(-0.03, 1.03)
     for axes in (temps, power, settings):
         legend(axes)
