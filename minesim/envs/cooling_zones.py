@@ -29,7 +29,7 @@ except ImportError as error:
 SUPPLY, LOAD = "supply", "load"
 
 
-class CoolingZonesEnv(ParallelEnv[str, np.ndarray, np.ndarray]):  # type: ignore[misc]  (untyped library)
+class CoolingZonesEnv(ParallelEnv[str, np.ndarray, np.ndarray]):  # type: ignore[misc]
     """``minesim/Cooling-v0`` for a team: see ``docs/envs/cooling.md``.
 
     The joint action is the single environment's, number by number, and so are reward, cost and observations; an agent
