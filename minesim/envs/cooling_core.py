@@ -24,6 +24,7 @@ from minesim.errors import ActionError, ParamsError, ScenarioError, explain, nea
 from minesim.hall import Hall, HallOutcome, HallState, build_hall, start_state, transition
 from minesim.physics.cooling import DxParams, PadParams, Weather
 from minesim.physics.room_grid import sensor_cells
+from minesim.physics.room_plan import RoomPlan
 from minesim.scenario.climates import Climate, climate
 from minesim.tasks.cooling import (
     ActionParts,
@@ -162,12 +163,7 @@ def build_cooling_world(config: CoolingConfig) -> CoolingWorld:
     plan = layout(config.layout_name)
     hall = build_hall(config.layout_name, nx=config.nx, ny=config.ny, pad=config.pad, dx=config.dx)
     parts = action_parts(plan, config.zones)
-    x_m, y_m = (0.25 * plan.length_m, 0.75 * plan.length_m), (0.25 * plan.width_m, 0.75 * plan.width_m)
-    places = config.sensors or {
-        f"{side}_{end}": (x, y)
-        for side, y in zip(("south", "north"), y_m, strict=True)
-        for end, x in zip(("west", "east"), x_m, strict=True)
-    }
+    places = config.sensors or default_sensors(plan)
     actions = action_names(hall.plant, parts)
     told = _told(place)
     names = (
@@ -199,6 +195,16 @@ def build_cooling_world(config: CoolingConfig) -> CoolingWorld:
         rated_w=float(sum(group.power_w * group.miners for group in plan.groups)),
         fans_w=float(sum(hall.plant.fan_power_w)),
     )
+
+
+def default_sensors(plan: RoomPlan) -> dict[str, tuple[float, float]]:
+    """Four air sensors, west and east on either side of the room: name -> (x, y) in m."""
+    x_m, y_m = (0.25 * plan.length_m, 0.75 * plan.length_m), (0.25 * plan.width_m, 0.75 * plan.width_m)
+    return {
+        f"{side}_{end}": (x, y)
+        for side, y in zip(("south", "north"), y_m, strict=True)
+        for end, x in zip(("west", "east"), x_m, strict=True)
+    }
 
 
 def _told(place: Climate) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from minesim.errors import ParamsError, explain, nearest
 HASHRATE_TUNING = "minesim/HashrateTuning-v0"
 OVERCLOCK = "minesim/Overclock-v0"
 COOLING = "minesim/Cooling-v0"
+SITE = "minesim/Site-v0"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,13 @@ ENVS: Mapping[str, EnvEntry] = {
         "minesim.envs.cooling:CoolingVectorEnv",
         "minesim.envs.cooling:CoolingTorchBatch",
         "minesim.envs.cooling_zones:CoolingZonesEnv",
+    ),
+    SITE: EnvEntry(
+        "minesim.envs.site:SiteEnv",
+        "a site in its hall: power of every cohort and the cooling, for one bill",
+        "docs/envs/site.md",
+        "minesim.envs.site:SiteVectorEnv",
+        "minesim.envs.site:SiteTorchBatch",
     ),
 }
 """The one table of environments."""

@@ -190,10 +190,15 @@ def reward_terms(
         "cooling_usd": -outcome.power_cooling_w * usd_per_w,
         "miner_fans_usd": -xp.sum(count * outcome.power_fan_w, axis=0) * usd_per_w,
         "leakage_usd": -xp.sum(count * outcome.power_leak_w, axis=0) * usd_per_w,
-        "water_usd": -outcome.plant.water_kg_per_s * (dt_s / KG_PER_M3 * task.water_usd_per_m3),
+        "water_usd": -water_usd(task, outcome, dt_s),
         "lost_usd": -lost_ths * (task.margin_usd_per_ths_day * dt_s / SECONDS_PER_DAY),
         "wear_usd": -outcome.wear_usd,
     }
+
+
+def water_usd(task: CoolingTask, outcome: HallOutcome, dt_s: float) -> Array:
+    """What the water of a step costs, USD, () or (B,)."""
+    return outcome.plant.water_kg_per_s * (dt_s / KG_PER_M3 * task.water_usd_per_m3)
 
 
 def cost_terms(task: CoolingTask, outcome: HallOutcome, structure_c: Array, *, xp: Namespace) -> dict[str, Array]:
