@@ -348,12 +348,16 @@ def transition(
     capacity_full = miners.flow_max_m3_per_s * rho_cp
     log_density = xp.log(rho_cp) - LOG_RHO_CP_REF
     fixed_flows = [plant.fan_flow_m3_per_s, plant.damper_flow_m3_per_s]
-    by_sub_step = command.load.ndim > state.temp_chip_c.ndim
-    loads = list(command.load) if by_sub_step else [command.load] * hall.sub_steps
-    log_low = math.log(fw.fan_duty_min)
-    log_least = (
-        log_low if command.booting is None else log_low + command.booting * (math.log(fw.fan_duty_boot) - log_low)
-    )
+    loads, asks = command.load, xp.above(command.load, 0.0)
+    if loads.ndim == state.temp_chip_c.ndim:
+        loads, asks = [loads] * hall.sub_steps, [asks] * hall.sub_steps
+    log_least: Any = math.log(fw.fan_duty_min)
+    if command.booting is not None:
+        log_least = log_least + command.booting * math.log(fw.fan_duty_boot / fw.fan_duty_min)
+    started, idle_w = command.running, hall.off_w
+    if started is not None:
+        idle_w = hall.off_w + started * (miners.started_w - hall.off_w)
+    on_over_w = miners.on_w - (hall.off_w if started is None else miners.started_w)
     integral = fw.fan_integral_per_k_min * sub_dt_s / 60.0
     chip_c, sink_c, hot_c, log_duty = state.temp_chip_c, state.temp_sink_c, state.temp_hot_c, state.log_duty
     tripped, structure_c = state.tripped, state.structure_c
@@ -361,10 +365,10 @@ def transition(
     power_sum, fan_sum, leak_sum, load_sum, ageing, hot_max = nothing, nothing, nothing, nothing, nothing, hot_c
     air_c = inlet_c = duty = nothing
     course = []
-    for load in loads:
+    for load, asked in zip(loads, asks, strict=True):
         # --- electrical, at the temperatures of the sub-step's start
-        on = xp.above(load, 0.0) * (1.0 - tripped)
-        up = on if command.running is None else command.running
+        on = asked * (1.0 - tripped)
+        up = on if started is None else started
         low = LOG_DUTY_OFF + up * (log_least - LOG_DUTY_OFF)
         high = LOG_DUTY_OFF - LOG_DUTY_OFF * up
         log_duty = xp.minimum(xp.maximum(log_duty, low), high)
@@ -372,8 +376,7 @@ def transition(
         leak_w = on * miners.leak_0c_w * asic.leakage_growth_from_0c(chip_c, miners.beta_per_k, xp=xp)
         dc_w = on * load * miners.dyn_w + leak_w
         fans_w = up * fan.fan_power_w(duty, miners.fan_max_w)
-        standing_w = hall.off_w + up * (miners.started_w - hall.off_w) + on * (miners.on_w - miners.started_w)
-        beside_w = standing_w + dc_w * (miners.psu_linear + miners.psu_per_w * dc_w)
+        beside_w = idle_w + on * on_over_w + dc_w * (miners.psu_linear + miners.psu_per_w * dc_w)
 
         # --- air and room, with the heatsinks' dependence on their intake
         capacity = capacity_full * duty

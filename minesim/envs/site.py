@@ -30,7 +30,16 @@ class SiteEnv(HashrateTuningEnv):
         options: fields of :class:`minesim.envs.site_core.SiteConfig`.
     """
 
+    core: SiteHallCore
     _furnish = staticmethod(hall_core)
+
+    def render(self) -> Any:
+        """Draw the hall and its last day as an RGB array (H, W, 3) uint8; needs ``minesim[report]``."""
+        if self.render_mode is None:
+            return None
+        from minesim.envs.render_site import draw_site_in_hall
+
+        return draw_site_in_hall(self.core, self._day)
 
 
 class SiteVectorEnv(HashrateTuningVectorEnv):

@@ -231,6 +231,11 @@ class SiteHallCore(SiteCore):
         )
         self._advance = self._advance_hall
 
+    @property
+    def hall(self) -> Hall:
+        """Room, plant and miners in the arrays of the batch."""
+        return self._fixed.twin.hall
+
     def _advance_hall(self, carry: SiteCarry, inputs: StepInputs, fixed: SiteFixed) -> Told:
         told, outcome = advance(carry, inputs, fixed)
         self.outcome = outcome._replace(course=())

@@ -229,3 +229,15 @@ def test_miners_of_a_cohort_stand_in_its_group_and_bad_input_names_the_culprit()
         SiteEnv(zonez=2)
     with pytest.raises(ParamsError, match="not compiled"):
         SiteHallCore(world, 2, compiled=True)
+
+
+def test_a_picture_shows_the_hall_and_the_day(world: SiteWorld) -> None:
+    pytest.importorskip("matplotlib")
+    env = SiteEnv("rgb_array", world=world)
+    env.reset(seed=0)
+    before = env.render()
+    env.step(action_of(world))
+    after = env.render()
+    assert before.shape == after.shape
+    assert after.dtype == np.uint8
+    assert (before != after).any()
