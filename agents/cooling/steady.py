@@ -85,7 +85,7 @@ def _settle(world: CoolingWorld, temp_c: float, settings: Sequence[tuple[float, 
     speed, pad, load = (np.tile(column, shape[0]) for column in zip(*settings, strict=True))
     knowledge = CoolingKnowledge(world.names, world.action_names)
     action = knowledge.action(speed, speed=speed, pad_duty=pad, load=load).astype(np.float64)
-    command = command_of(action.T, world.action_names, hall, world.zone_of, xp=NUMPY)
+    command = command_of(action.T, world.action_names, hall, world.parts, xp=NUMPY)
     state = start_state(hall, weather.temp_c, xp=NUMPY)
     for _ in range(round(SETTLING_S / dt_s)):
         state, outcome = transition(state, command, weather, hall, dt_s, xp=NUMPY)
