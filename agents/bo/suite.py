@@ -21,7 +21,7 @@ from minesim.bench.files import source_hash
 from minesim.tuning.optimum import safe_optimum
 
 CODE = ("minesim/tuning", "minesim/physics", "minesim/catalog")
-CODE_BO = ("bayes", "beliefs", "candidates", "surrogate", "baselines", "run", "study", "suite_cell")
+CODE_BO = ("bayes", "beliefs", "candidates", "process", "surrogate", "baselines", "run", "study", "suite_cell")
 
 
 @dataclass(frozen=True)
