@@ -75,8 +75,8 @@ def _tell(console: Console, judge: Judge, before: Placed, others: Verdict, after
     for name in ("order", "USD a year", "limits broken, % of hours", "hottest chip, °C", "widest spread of intakes, K"):
         table.add_column(name, justify="left" if name == "order" else "right")
     count = len(others.usd_per_year)
-    cheapest, dearest = others.usd_per_year.argmin(), others.usd_per_year.argmax()
-    rows = [
+    cheapest, dearest = int(others.usd_per_year.argmin()), int(others.usd_per_year.argmax())
+    rows: list[tuple[str, Verdict, int]] = [
         ("as it stands", before.verdict, 0),
         (f"cheapest of {count} at random", others, cheapest),
         (f"dearest of {count} at random", others, dearest),
