@@ -75,7 +75,7 @@ def draw_orders(path: Path, plan: RoomPlan, judge: Judge, models: Sequence[str],
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9, frameon=False)
     beside = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
-        figure.savefig(beside, dpi=110)
+        figure.savefig(beside, dpi=110, bbox_inches="tight")
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
