@@ -97,6 +97,11 @@ def _tell(console: Console, judge: Judge, before: Placed, others: Verdict, after
         f"{speed:.2f} at {temp_c:.0f}" for speed, temp_c in zip(before.settings.speed, weather.temp_c, strict=True)
     )
     console.print(f"Room fans as it stands, share of full speed at outdoor °C: {speeds}", highlight=False)
+    if max(before.broken, after.broken) > 0.0:
+        console.print(
+            "Limits are broken in some hours. Where miners trip and start again there is no steady state: what such "
+            "hours cost is that of one moment, and a saving in them is not to be trusted."
+        )
     saved = before.usd_per_year - after.usd_per_year
     share = 100.0 * saved / before.usd_per_year
     console.print(f"[bold]Saved: {saved:,.0f} USD a year, {share:.3f} %[/bold]", highlight=False)
