@@ -15,6 +15,7 @@ from minesim.catalog.layout_commands import app as layout_app
 from minesim.emulator.command import emulate
 from minesim.envs.commands import app as envs_app
 from minesim.errors import MinesimError
+from minesim.placement.command import place
 from minesim.promote.command import promote_app
 from minesim.scenario.commands import app as data_app
 
@@ -66,6 +67,7 @@ data_app.command("rollouts")(rollouts)
 app.command("backtest")(backtest_command(_rules))
 app.command("calibrate")(calibrate)
 app.command("emulate")(emulate)
+app.command("place")(place)
 app.add_typer(promote_app(_promotable), name="promote")
 app.add_typer(bridge_app(_named_rules), name="bridge")
 
