@@ -9,8 +9,9 @@ The twin is :func:`minesim.hall.transition` itself, in torch. How gradients pass
   A miner's fan at its bound does not answer, which is true of the miner.
 * a coil that is off passes none, so that it stays off.
 
-Because of these, and because minima are several (pad wet or dry), descents begin at the last plan and at the steady
-map's setting, and the cheapest of all that was met is taken, judged on the hall's own integration steps.
+Because of these, and because minima are several (pad wet or dry), a descent begins at the cheapest of the last plan, the
+steady map's setting and both with the pad turned over, and what it meets counts only where it costs less than its start
+on the hall's own integration steps.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ class GradientParams:
         calm_k: distance from each of :data:`minesim.tasks.cooling.LIMITS` at which the charge begins.
     """
 
-    blocks: tuple[int, ...] = (3, 3)
-    every: int = 3
-    descents: int = 4
+    blocks: tuple[int, ...] = (4, 4)
+    every: int = 4
+    descents: int = 3
     rate: float = 0.1
     tail: float = 6.0
     sub_steps: int = 2
@@ -125,7 +126,7 @@ def limit_charge(excess_k: Array, calm_k: float, *, xp: Namespace) -> Array:
 
 
 class GradientPlan:
-    """Improve settings by gradients through the twin, from the last plan and from the steady map's setting.
+    """Improve the last plan or the steady map's setting by gradients through the twin.
 
     The outdoor air ahead is that of now; with ``rows`` it is the true one.
 
@@ -168,56 +169,72 @@ class GradientPlan:
         state, weather = self.follower.follow(observation)
         into = self._step % self.params.every
         if self._plan is None or into == 0:
-            self._plan = self._best(observation, state, weather)
+            ahead = [self._ahead(weather, step) for step in range(len(self._of_step))]
+            price = np.maximum(self.follower.knowledge.price_usd_per_mwh(observation), 0.0)
+            self._plan = self.improve(self.starts(observation), state, ahead, price)
         action = self._plan[self._of_step[into]].T
         self.follower.send(action, weather)
         self._step += 1
         return action.astype(np.float32)
 
     def starts(self, observation: Array) -> Floats:
-        """Where descents begin, (S, K, A, R): the steady map's setting, and the last plan moved on by what is done."""
-        low = self._low[None, :, None]
+        """Plans that a descent may begin at, (S, K, A, R): the steady map's setting, the last plan moved on by what is
+        done, and both with the pad turned over."""
         steady = np.asarray(self._start.act(observation), np.float64).T
-        first = np.broadcast_to(steady, (len(self.params.blocks), *steady.shape))
-        if self._plan is None:
-            return np.maximum(first[None], low)
-        begins = np.cumsum((0, *self.params.blocks[:-1]))
-        moved = self._plan[self._of_step[np.minimum(begins + self.params.every, len(self._of_step) - 1)]]
-        return np.maximum(np.stack([first, moved]), low)
+        plans = [np.broadcast_to(steady, (len(self.params.blocks), *steady.shape))]
+        if self._plan is not None:
+            begins = np.cumsum((0, *self.params.blocks[:-1]))
+            plans.append(self._plan[self._of_step[np.minimum(begins + self.params.every, len(self._of_step) - 1)]])
+        if "pad_duty" in self.world.action_names:
+            pad = self.world.action_names.index("pad_duty")
+            turned = [plan.copy() for plan in plans]
+            for plan in turned:
+                plan[:, pad] = np.where(plan[:, pad] < 0.0, 1.0, -1.0)
+            plans += turned
+        return np.maximum(np.stack(plans), self._low[None, :, None])
 
-    def _best(self, observation: Array, state: HallState, weather: Weather) -> Floats:
-        """The cheapest plan met, (K, A, R)."""
-        starts = self.starts(observation)
-        count, blocks, actions, halls = starts.shape
-        ahead = [self._ahead(weather, step) for step in range(len(self._of_step))]
-        price = np.maximum(self.follower.knowledge.price_usd_per_mwh(observation), 0.0)
-        side_by_side = starts.transpose(1, 2, 0, 3).reshape(blocks, actions, count * halls)
-        met = self._descend(side_by_side, _repeat(state, count), [_repeat(air, count) for air in ahead], price, count)
-        tried = np.concatenate([side_by_side, met], axis=2)
+    def improve(self, starts: Floats, state: HallState, ahead: list[Weather], price_usd_per_mwh: Floats) -> Floats:
+        """The cheapest start of each hall, or what gradients make of it where that costs less, (K, A, R).
+
+        Args:
+            starts: (S, K, A, R).
+            state: halls now.
+            ahead: outdoor air of each control step of the horizon.
+            price_usd_per_mwh: (R,).
+        """
+        start, least = self._cheapest(starts, state, ahead, price_usd_per_mwh)
+        found = self._descend(start, state, ahead, price_usd_per_mwh)
+        hall = self.follower.hall
+        cost = plan_usd(found, state, ahead, price_usd_per_mwh, hall, self.world, self.params, xp=NUMPY)
+        best: Floats = np.where(cost < least, found, start)
+        return best
+
+    def _cheapest(self, plans: Floats, state: Any, ahead: list[Any], price: Floats) -> tuple[Floats, Floats]:
+        """Of some plans (S, K, A, R) the cheapest of each hall, (K, A, R), and its cost, (R,)."""
+        count, blocks, actions, halls = plans.shape
         cost = plan_usd(
-            tried,
-            _repeat(state, 2 * count),
-            [_repeat(air, 2 * count) for air in ahead],
-            np.tile(price, 2 * count),
+            plans.transpose(1, 2, 0, 3).reshape(blocks, actions, count * halls),
+            _repeat(state, count),
+            [_repeat(air, count) for air in ahead],
+            np.tile(price, count),
             self.follower.hall,
             self.world,
             self.params,
             xp=NUMPY,
-        )
-        pick = cost.reshape(2 * count, halls).argmin(axis=0)
-        best: Floats = tried.reshape(blocks, actions, 2 * count, halls)[:, :, pick, np.arange(halls)]
-        return best
+        ).reshape(count, halls)
+        pick, every = cost.argmin(axis=0), np.arange(halls)
+        return np.moveaxis(plans, 3, 1)[pick, every].transpose(1, 2, 0), cost[pick, every]
 
-    def _descend(self, settings: Floats, state: Any, ahead: list[Any], price: Floats, count: int) -> Floats:
+    def _descend(self, settings: Floats, state: Any, ahead: list[Any], price: Floats) -> Floats:
         """The cheapest settings that some steps of Adam meet, each hall by itself, (K, A, R)."""
         import torch
 
         p, xp = self.params, torch_namespace()
         low = _tensor(self._low)[:, None]
-        at = _tensor(settings).requires_grad_()
-        state, ahead, price = _map(state, _tensor), [_map(air, _tensor) for air in ahead], _tensor(np.tile(price, count))
+        at = _tensor(settings).clone().requires_grad_()
+        state, ahead, price = _map(state, _tensor), [_map(air, _tensor) for air in ahead], _tensor(price)
         steps = torch.optim.Adam([at], lr=p.rate)
-        best, least = at.detach().clone(), torch.full((at.shape[2],), np.inf, dtype=at.dtype)
+        best, least = at.detach().clone(), torch.full_like(price, np.inf)
         for n in range(p.descents + 1):
             with torch.set_grad_enabled(n < p.descents):
                 cost = plan_usd(at, state, ahead, price, self._twin, self.world, p, xp=xp)

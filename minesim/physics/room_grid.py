@@ -40,9 +40,10 @@ from minesim.physics.airflow import (
 )
 from minesim.physics.room_plan import RoomPlan
 
-DENSE_WORK_MAX: Final = 64 * 32**3
-"""Rooms times cells cubed up to which a single solution by whole matrices costs less than columns do: with 32 cells a
-third for 26 rooms in numpy, and in torch, with its gradient, a tenth; the same for 64 to 128 rooms."""
+DENSE_WORK_MAX: Final = 100 * 32**3
+"""Rooms times cells cubed up to which a single solution by whole matrices costs less than columns do: for 26 rooms of
+32 cells a third in numpy and, with its gradient, a tenth in torch; for 100 rooms the same in numpy and, with its
+gradient, a third in torch."""
 
 
 @dataclass(frozen=True)
