@@ -11,7 +11,7 @@ miners of a group are alike, and the boards of a miner count as one chip and one
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +27,8 @@ from minesim.physics.cooling import DxParams, PadParams, PlantCommand, PlantOutc
 from minesim.physics.cooling import run_plant as run_cooling_plant
 from minesim.physics.firmware import FirmwareParams
 from minesim.physics.room_grid import RoomEquations, RoomModel, RoomTemps
-from minesim.site import DENSITY_REF, HA_EXPONENT, LOG_DUTY_OFF, WearParams
+from minesim.physics.room_plan import RoomPlan
+from minesim.site import DENSITY_REF, HA_EXPONENT, LOG_DUTY_OFF, SiteParams, WearParams
 from minesim.site_spec import SiteSpec, build_site
 from minesim.units import CP_AIR_J_PER_KG_K, SECONDS_PER_HOUR
 
@@ -45,6 +46,7 @@ class HallMiners:
         beta_per_k: growth of leakage.
         psu_linear, psu_per_w: loss of the supply per W and W^2.
         on_w: control board and standby loss of a hashing miner, W.
+        started_w: a started miner that does not hash, W.
         fan_max_w, flow_max_m3_per_s: fans at full speed.
         ntu_ref: transfer units of the heatsinks at full speed in air of reference density.
         chip_j_per_k, sink_j_per_k, chip_sink_w_per_k: thermal network.
@@ -59,6 +61,7 @@ class HallMiners:
     psu_linear: Array
     psu_per_w: Array
     on_w: Array
+    started_w: Array
     fan_max_w: Array
     flow_max_m3_per_s: Array
     ntu_ref: Array
@@ -100,18 +103,18 @@ class Hall:
 
 def build_hall(
     name: str | Path = "container_40ft",
-    model: str = "Antminer S19j Pro (104T)",
+    model: str | Sequence[str] = "Antminer S19j Pro (104T)",
     nx: int = 8,
     ny: int = 4,
     pad: PadParams | None = None,
     dx: DxParams | None = None,
     sub_steps: int = 5,
 ) -> Hall:
-    """Furnish a layout with miners of one model.
+    """Furnish a layout with miners.
 
     Args:
         name: a layout or a TOML file, see :func:`minesim.catalog.layouts.layout`.
-        model: hardware model of every miner; it must be air-cooled. Its full flow is the layout's.
+        model: hardware model of every miner, or one for each group; air-cooled.
         nx, ny: cells along and across.
         pad, dx: what treats the supply air.
         sub_steps: integration steps of a control step.
@@ -125,40 +128,100 @@ def build_hall(
     plan = layout(name)
     if sub_steps < 1:
         raise ParamsError(explain(f"sub_steps is {sub_steps}", allowed="1 or more", origin=f"hall {plan.name!r}"))
-    cohorts = tuple(CohortSpec(model, group.miners) for group in plan.groups)
-    site = build_site(SiteSpec(plan.name, cohorts, sub_steps=sub_steps))
+    cohorts = cohorts_in(plan, [CohortSpec(name, 1) for name in ((model,) if isinstance(model, str) else model)])
+    return furnish(plan, build_site(SiteSpec(plan.name, cohorts, sub_steps=sub_steps)), nx, ny, pad, dx)
+
+
+def cohorts_in(plan: RoomPlan, cohorts: Sequence[CohortSpec]) -> tuple[CohortSpec, ...]:
+    """The miners of a layout as cohorts: one a group, as many as stand in it.
+
+    Args:
+        plan: the layout.
+        cohorts: what stands in each group, or in all; their counts are not used.
+
+    Raises:
+        ParamsError: another number of cohorts.
+    """
+    groups = plan.groups
+    if len(cohorts) not in (1, len(groups)):
+        allowed = f"1, or one for each of {len(groups)} groups"
+        raise ParamsError(explain(f"{len(cohorts)} models", allowed=allowed, origin=f"layout {plan.name!r}"))
+    each = cohorts if len(cohorts) == len(groups) else [cohorts[0]] * len(groups)
+    return tuple(replace(cohort, count=group.miners) for cohort, group in zip(each, groups, strict=True))
+
+
+def furnish(
+    plan: RoomPlan, site: SiteParams, nx: int = 8, ny: int = 4, pad: PadParams | None = None, dx: DxParams | None = None
+) -> Hall:
+    """Put the miners of a site into a layout, cohort by group, at their stock presets.
+
+    Args:
+        plan: the layout; the full flow of a miner is its group's.
+        site: one air-cooled cohort for each group.
+        nx, ny: cells along and across.
+        pad, dx: what treats the supply air.
+
+    Returns:
+        The hall in numpy double precision.
+
+    Raises:
+        ParamsError: a liquid-cooled model, or impossible parts.
+    """
     one, curves = site.miners, site.curves
-    if bool((one.liquid > 0.0).any()):
-        raise ParamsError(
-            explain(f"model {model!r} is liquid-cooled", allowed="an air-cooled model", origin=f"hall {plan.name!r}")
-        )
+    for model, liquid in zip(curves.models, one.liquid, strict=True):
+        if liquid > 0.0:
+            raise ParamsError(
+                explain(
+                    f"model {model!r} is liquid-cooled", allowed="an air-cooled model", origin=f"hall {plan.name!r}"
+                )
+            )
     boards = one.board_present.sum(axis=0)
-    groups = np.arange(len(cohorts))
+    tables = preset_tables(site)
+    groups = np.arange(len(curves.models))
     stock = np.abs(curves.preset_power_w - curves.power_rated_w[:, None]).argmin(axis=1)
     return Hall(
         room=room_grid.room_model(plan, nx, ny),
         plant=plant_of(plan, pad, dx),
         miners=HallMiners(
             count=curves.count,
-            dyn_w=boards * one.board_dyn_w[groups, stock],
-            leak_0c_w=boards * one.board_leak_w[groups, stock] * np.exp(-one.beta_per_k * one.temp_ref_c),
+            dyn_w=tables.dyn_w[groups, stock],
+            leak_0c_w=tables.leak_0c_w[groups, stock],
             beta_per_k=one.beta_per_k,
             psu_linear=one.psu_linear,
             psu_per_w=one.psu_per_w,
             on_w=one.ctrl_w + one.psu_standby_w,
+            started_w=one.ctrl_w + site.boot_w,
             fan_max_w=one.fan_max_w,
             flow_max_m3_per_s=np.array([group.flow_m3_per_s for group in plan.groups]),
             ntu_ref=one.ntu_ref,
             chip_j_per_k=boards * one.chip_j_per_k,
             sink_j_per_k=boards * one.sink_j_per_k,
             chip_sink_w_per_k=boards * one.chip_sink_w_per_k,
-            hashrate_ths=curves.preset_hashrate_ths[groups, stock],
+            hashrate_ths=tables.hashrate_ths[groups, stock],
             wear_usd_per_h=one.wear_usd_per_h,
         ),
         firmware=site.firmware,
         wear=site.wear,
-        sub_steps=sub_steps,
+        sub_steps=site.sub_steps,
         off_w=site.off_w,
+    )
+
+
+class PresetTables(NamedTuple):
+    """One miner of each group at each preset, all its boards together, (M, P): see :class:`HallMiners`."""
+
+    dyn_w: np.ndarray
+    leak_0c_w: np.ndarray
+    hashrate_ths: np.ndarray
+
+
+def preset_tables(site: SiteParams) -> PresetTables:
+    """What changes with the preset, for miners whose boards count as one."""
+    one = site.miners
+    boards = one.board_present.sum(axis=0)[:, None]
+    from_0c = np.exp(-one.beta_per_k * one.temp_ref_c)[:, None]
+    return PresetTables(
+        boards * one.board_dyn_w, boards * one.board_leak_w * from_0c, np.asarray(site.curves.preset_hashrate_ths)
     )
 
 
@@ -204,10 +267,19 @@ def start_state(hall: Hall, temp_amb_c: Array, *, xp: Namespace) -> HallState:
 
 
 class HallCommand(NamedTuple):
-    """What is set for a control step: the plant, and each group's share of its full frequency, 0 to 1, (M, B)."""
+    """What is set for a control step.
+
+    Attributes:
+        plant: fans, dampers, pad and coil.
+        load: each group's share of its full frequency, 0 to 1, (M, B), or (S, M, B) for each sub-step.
+        running, booting: 1 for miners that are started, and for those that wait for their first hashes, (M, B). A
+            started miner draws power and blows also while it does not hash. None: what hashes is started, and at once.
+    """
 
     plant: PlantCommand
     load: Array
+    running: Array | None = None
+    booting: Array | None = None
 
 
 class SubStepRecord(NamedTuple):
@@ -256,7 +328,7 @@ def transition(
 ) -> tuple[HallState, HallOutcome]:
     """Advance a hall by one control step.
 
-    A start waits for nothing here: booting and preset changes belong to the firmware of the hashrate twin.
+    A start waits for nothing here: what firmware does over time is in the command (:mod:`minesim.site_hall`).
 
     Args:
         state: at the start.
@@ -276,7 +348,16 @@ def transition(
     capacity_full = miners.flow_max_m3_per_s * rho_cp
     log_density = xp.log(rho_cp) - LOG_RHO_CP_REF
     fixed_flows = [plant.fan_flow_m3_per_s, plant.damper_flow_m3_per_s]
-    asked = xp.above(command.load, 0.0)
+    loads, asks = command.load, xp.above(command.load, 0.0)
+    if loads.ndim == state.temp_chip_c.ndim:
+        loads, asks = [loads] * hall.sub_steps, [asks] * hall.sub_steps
+    log_least: Any = math.log(fw.fan_duty_min)
+    if command.booting is not None:
+        log_least = log_least + command.booting * math.log(fw.fan_duty_boot / fw.fan_duty_min)
+    started, idle_w = command.running, hall.off_w
+    if started is not None:
+        idle_w = hall.off_w + started * (miners.started_w - hall.off_w)
+    on_over_w = miners.on_w - (hall.off_w if started is None else miners.started_w)
     integral = fw.fan_integral_per_k_min * sub_dt_s / 60.0
     chip_c, sink_c, hot_c, log_duty = state.temp_chip_c, state.temp_sink_c, state.temp_hot_c, state.log_duty
     tripped, structure_c = state.tripped, state.structure_c
@@ -284,17 +365,18 @@ def transition(
     power_sum, fan_sum, leak_sum, load_sum, ageing, hot_max = nothing, nothing, nothing, nothing, nothing, hot_c
     air_c = inlet_c = duty = nothing
     course = []
-    for _ in range(hall.sub_steps):
+    for load, asked in zip(loads, asks, strict=True):
         # --- electrical, at the temperatures of the sub-step's start
         on = asked * (1.0 - tripped)
-        low = LOG_DUTY_OFF + on * (math.log(fw.fan_duty_min) - LOG_DUTY_OFF)
-        high = LOG_DUTY_OFF - LOG_DUTY_OFF * on
+        up = on if started is None else started
+        low = LOG_DUTY_OFF + up * (log_least - LOG_DUTY_OFF)
+        high = LOG_DUTY_OFF - LOG_DUTY_OFF * up
         log_duty = xp.minimum(xp.maximum(log_duty, low), high)
         duty = xp.exp(log_duty)
         leak_w = on * miners.leak_0c_w * asic.leakage_growth_from_0c(chip_c, miners.beta_per_k, xp=xp)
-        dc_w = on * command.load * miners.dyn_w + leak_w
-        fans_w = on * fan.fan_power_w(duty, miners.fan_max_w)
-        beside_w = hall.off_w + on * (miners.on_w - hall.off_w) + dc_w * (miners.psu_linear + miners.psu_per_w * dc_w)
+        dc_w = on * load * miners.dyn_w + leak_w
+        fans_w = up * fan.fan_power_w(duty, miners.fan_max_w)
+        beside_w = idle_w + on * on_over_w + dc_w * (miners.psu_linear + miners.psu_per_w * dc_w)
 
         # --- air and room, with the heatsinks' dependence on their intake
         capacity = capacity_full * duty
@@ -326,7 +408,7 @@ def transition(
         cooled = xp.below(hot_c, fw.temp_resume_c + fw.chip_offset_k)
         tripped = xp.maximum(tripped * (1.0 - cooled), xp.above(hot_c, fw.temp_trip_c))
         power_sum, fan_sum = power_sum + (dc_w + beside_w + fans_w), fan_sum + fans_w
-        leak_sum, load_sum = leak_sum + leak_w, load_sum + on * command.load
+        leak_sum, load_sum = leak_sum + leak_w, load_sum + on * load
         ageing = ageing + on * wear.arrhenius_factor(hot_c, hall.wear.temp_ref_c, hall.wear.activation_ev, xp=xp)
         hot_max = xp.maximum(hot_max, hot_c)
     mean = 1.0 / hall.sub_steps

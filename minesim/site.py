@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -452,6 +452,18 @@ class HeatRecord(NamedTuple):
         return miners_j + wall_j_per_k * (after.temp_wall_c - before.temp_wall_c)
 
 
+class Heat(Protocol):
+    """Where the heat of a control step went, J, (B,)."""
+
+    def out_j(self) -> Array:
+        """Heat that left with the air and through the envelope."""
+        ...
+
+    def stored_j(self) -> Array:
+        """Heat that boards and structure took up."""
+        ...
+
+
 class Outcome(NamedTuple):
     """What happened in a control step.
 
@@ -490,7 +502,7 @@ class Outcome(NamedTuple):
     stopped: Array
     stops: Array
     tripped: Array
-    heat: HeatRecord
+    heat: Heat
 
     @property
     def heat_out_j(self) -> Array:
@@ -623,7 +635,9 @@ def transition(
     chip_start_c = board_start_c + site.chip_offset_k
     fw_state, started, stopped = firmware.accept(state.firmware, command, chip_start_c, board_start_c, fw, xp=xp)
     hashing, throttle = firmware.profile_of(fw_state, command.throttle, site.clock, fw, xp=xp)
-    share_up, failed_usd = _restarts(state, started, board_start_c, exog, site, xp=xp)
+    share_up, restart_usd = restarts(
+        state.share_up, started, stopped, board_start_c, exog.temp_amb_c, exog.u_restart, site, xp=xp
+    )
     running = fw_state.running
     active = hashing * throttle
     rail = xp.above(hashing, 0.0)
@@ -681,11 +695,6 @@ def transition(
     power_w = carry.power_sum_w * site.step_share
     power_miners_w = xp.dot(power_w, site.weights)
     ageing = rail * wear.arrhenius_factor(chips_c, wearing.temp_ref_c, wearing.activation_ev, xp=xp)
-    stops = xp.dot(stopped, site.weights)
-    restart_usd = failed_usd
-    if xp.maybe_any(stops):
-        depth_k = xp.maximum(chip_start_c - xp.column(exog.temp_amb_c), 0.0)
-        restart_usd = restart_usd + xp.dot(stopped * wear.cycling_damage(depth_k, xp=xp), site.stop_weights)
     new = SiteState(
         firmware=firmware.advance(fw_state, command.throttle, alive, site.dt_s, fw, xp=xp),
         temp_chip_c=carry.temp_chip_c,
@@ -712,7 +721,7 @@ def transition(
         wear_usd=xp.dot(xp.add_up(site.step_ones, ageing), site.wear_weights),
         restart_usd=restart_usd,
         stopped=stopped,
-        stops=stops,
+        stops=xp.dot(stopped, site.weights),
         tripped=tripped,
         heat=HeatRecord(
             before=state,
@@ -728,24 +737,49 @@ def transition(
     return new, outcome
 
 
-def _restarts(
-    state: SiteState, started: Array, temp_board_c: Array, exog: Exogenous, site: PreparedSite, *, xp: Namespace
+def restarts(
+    share_up: Array,
+    started: Array,
+    stopped: Array,
+    temp_board_c: Array,
+    temp_amb_c: Array,
+    u_restart: Array,
+    site: PreparedSite,
+    *,
+    xp: Namespace,
 ) -> tuple[Array, Array]:
-    """Share of each cohort that is up after this step's starts, (B, M), and the cost of failures, USD, (B,)."""
+    """What starts and stops of a control step do to the miners.
+
+    Args:
+        share_up: share of each cohort that is not waiting for repair, (B, M).
+        started, stopped: 1 for a cohort that starts or stops now, else 0, (B, M).
+        temp_board_c: hottest board before, degC, (B, M).
+        temp_amb_c: what a stopped board cools towards, degC, (B,).
+        u_restart: uniform draw for failed restarts, (B, M).
+        site: constants.
+        xp: namespace of the arrays.
+
+    Returns:
+        Share that is up after this step's starts, (B, M), and the cost of failures and of stops, USD, (B,).
+    """
     spec, count = site.params.wear, site.count
-    if not spec.sample_failures and not xp.maybe_any(started):
-        return state.share_up, site.none
-    chance = started * wear.restart_failure_probability(
-        temp_board_c, spec.restart_failure_base, spec.restart_cold_scale_k, 40.0, xp=xp
-    )
-    if not spec.sample_failures:
-        return state.share_up, xp.dot(chance, site.failed_weights)
-    # Systematic sampling: unbiased for any count, and a plain coin toss for a count of one.
-    failed = xp.floor(count * state.share_up * chance + exog.u_restart)
-    failed = xp.minimum(failed, count * state.share_up)
-    repaired = (1.0 - state.share_up) * (1.0 - math.exp(-site.dt_s / (spec.repair_days * 86400.0)))
-    share_up = xp.clip(state.share_up + repaired - failed / count, 0.0, 1.0)
-    return share_up, xp.dot(failed / count, site.failed_weights)
+    usd = site.none
+    if spec.sample_failures or xp.maybe_any(started):
+        chance = started * wear.restart_failure_probability(
+            temp_board_c, spec.restart_failure_base, spec.restart_cold_scale_k, 40.0, xp=xp
+        )
+        if spec.sample_failures:
+            # Systematic sampling: unbiased for any count, and a plain coin toss for a count of one.
+            failed = xp.floor(count * share_up * chance + u_restart)
+            failed = xp.minimum(failed, count * share_up)
+            repaired = (1.0 - share_up) * (1.0 - math.exp(-site.dt_s / (spec.repair_days * 86400.0)))
+            share_up = xp.clip(share_up + repaired - failed / count, 0.0, 1.0)
+            chance = failed / count
+        usd = xp.dot(chance, site.failed_weights)
+    if xp.maybe_any(stopped):
+        depth_k = xp.maximum(temp_board_c + site.chip_offset_k - xp.column(temp_amb_c), 0.0)
+        usd = usd + xp.dot(stopped * wear.cycling_damage(depth_k, xp=xp), site.stop_weights)
+    return share_up, usd
 
 
 def _integrate(
@@ -815,7 +849,7 @@ def hashrate_noise(u: Array) -> Array:
 
 
 def measure(
-    state: SiteState, outcome: Outcome, noise: Array, age_s: Array, chip_offset_k: float, *, xp: Namespace
+    power_bias: Array, outcome: Outcome, noise: Array, age_s: Array, chip_offset_k: float, *, xp: Namespace
 ) -> Telemetry:
     """What the site's instruments report after a step.
 
@@ -823,7 +857,7 @@ def measure(
     estimate with a fixed relative error per miner (+-5 %); the site meter is exact to its noise-free class.
 
     Args:
-        state: after the step.
+        power_bias: relative error of the power estimates, (B, M).
         outcome: of the step.
         noise: factor on the hashrate reading, (B, M), from :func:`hashrate_noise`.
         age_s: age of the reading, s, (B, M).
@@ -836,7 +870,7 @@ def measure(
     board_c = xp.round(outcome.temp_board_c)
     return Telemetry(
         hashrate_ths=outcome.hashrate_ths * noise,
-        power_w=outcome.power_w * (1.0 + state.power_bias),
+        power_w=outcome.power_w * (1.0 + power_bias),
         temp_chip_c=board_c + chip_offset_k,
         temp_board_c=board_c,
         fan_duty=outcome.fan_duty,

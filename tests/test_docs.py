@@ -38,7 +38,7 @@ def blocks(page: str, language: str) -> list[str]:
 def snippets() -> list[Any]:
     return [
         pytest.param(body, id=f"{page}-{number}")
-        for page in ("README.md", ENV_PAGE, "docs/envs/overclock.md", "docs/envs/cooling.md")
+        for page in ("README.md", ENV_PAGE, "docs/envs/overclock.md", "docs/envs/cooling.md", "docs/envs/site.md")
         for number, body in enumerate(blocks(page, "python"))
     ]
 

@@ -17,9 +17,9 @@ from agents.baselines import AlwaysStock, applicable, build
 from agents.baselines.table import entry, plain_params
 from agents.baselines.tuning import as_text, pick
 from agents.benchmark.settings import BenchmarkSettings, Learned, Offline
+from agents.benchmark.side_by_side import SideBySide
 from agents.benchmark.stage import Stage, Stopped, code_hash
 from agents.rl.settings import BEST_RULE, ON_A_RULE, TaskSettings, TrainSettings, Validation
-from minesim.arrays import Array
 from minesim.bench.files import content_hash, source_hash
 from minesim.control.policy import Policy
 from minesim.errors import ParamsError, explain, nearest
@@ -161,28 +161,6 @@ def mpc_contender() -> TunedContender:
     )
 
 
-class Seeds:
-    """Policies of several training seeds as one: run ``k`` of a week is driven by policy ``k`` modulo their number."""
-
-    def __init__(self, name: str, policies: Sequence[Policy], of_run: np.ndarray) -> None:
-        self.name = name
-        self.policies = tuple(policies)
-        self._rows = [np.flatnonzero(of_run % len(self.policies) == k) for k in range(len(self.policies))]
-
-    def act(self, observation: Array) -> Array:
-        """Actions of all runs."""
-        parts = [policy.act(observation[rows]) for policy, rows in zip(self.policies, self._rows, strict=True)]
-        action = np.empty((len(observation), parts[0].shape[-1]), parts[0].dtype)
-        for part, rows in zip(parts, self._rows, strict=True):
-            action[rows] = part
-        return action
-
-    def reset(self, done: Array | None = None) -> None:
-        """Reset every policy on its runs."""
-        for policy, rows in zip(self.policies, self._rows, strict=True):
-            policy.reset(None if done is None else done[rows])
-
-
 class _Trained(ABC):
     """What policies from folders have in common: they are trained, then loaded and tested."""
 
@@ -223,7 +201,7 @@ class _Trained(ABC):
 def seeds_of_runs(name: str, policies: Sequence[Policy], stage: Stage) -> Policy:
     """One policy of several training seeds, in the order of a stage's runs."""
     number = len(stage.settings.bench.seeds)
-    return Seeds(name, policies, np.arange(len(stage.starts)) % number) if len(policies) > 1 else policies[0]
+    return SideBySide(name, policies, np.arange(len(stage.starts)) % number) if len(policies) > 1 else policies[0]
 
 
 def place_of(stage: Stage) -> dict[str, Any]:

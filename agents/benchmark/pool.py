@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -17,6 +14,7 @@ from typing import Any
 import xarray as xr
 
 from agents.benchmark.contenders import Played, contender, contenders
+from agents.benchmark.processes import begin_process
 from agents.benchmark.settings import BenchmarkSettings
 from agents.benchmark.stage import Stage, Stopped
 from minesim.bench.files import source_hash
@@ -187,16 +185,3 @@ def _run_here(
             raise KeyboardInterrupt from error
         on_done(finished[task])
     return finished
-
-
-def begin_process() -> None:
-    """Ctrl-C reaches the whole group of processes and only the main one answers it; without it no other goes on."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_leave_after, args=(parent,), daemon=True).start()
-
-
-def _leave_after(parent: Any) -> None:
-    parent.join()
-    os._exit(1)

@@ -14,6 +14,7 @@ from botorch.acquisition.logei import qLogNoisyExpectedImprovement
 from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
 from botorch.acquisition.multi_objective.objective import GenericMCMultiOutputObjective
 from botorch.acquisition.objective import GenericMCObjective
+from botorch.acquisition.utils import prune_inferior_points
 from botorch.exceptions.warnings import BotorchWarning
 from botorch.optim.optimize import optimize_acqf_discrete
 from botorch.sampling.normal import SobolQMCNormalSampler
@@ -23,13 +24,15 @@ from torch import Tensor
 from agents.bo.beliefs import Lesson, taught_belief
 from agents.bo.candidates import pool, reach, surely_safe
 from agents.bo.study import Trial, best_measured
-from agents.bo.surrogate import BASE, Surrogate, features
+from agents.bo.surrogate import BASE, Forecast, Surrogate, features
 from minesim.arrays import NUMPY
 from minesim.physics import stability
 from minesim.tuning.device import Vector
 from minesim.tuning.problem import TuningProblem
 
-SAMPLES: Final = 64
+SAMPLES, SAMPLES_PARETO = 64, 16
+PRUNE_SAMPLES: Final = 512
+"""Draws of the acquisition function, and of what leaves settings out that cannot be the best measured."""
 POOL, POOL_PARETO = 192, 128
 """Settings among which the acquisition function chooses."""
 SIGMAS_KEPT: Final = 2.0
@@ -59,14 +62,19 @@ class BayesTuner:
         return _propose(self, problem, trials, count, seed, self._choose)
 
     def _choose(self, surrogate: Surrogate, settings: Vector, pending: Tensor | None, count: int, seed: int) -> Vector:
+        objective = GenericMCObjective(lambda samples, X: surrogate.score(samples, X))
+        constraints = _constraints(surrogate.problem)
+        baseline = prune_inferior_points(
+            surrogate.model, _here(surrogate), objective, constraints=constraints, sampler=_sampler(PRUNE_SAMPLES, seed)
+        )
         acquisition = qLogNoisyExpectedImprovement(
             model=surrogate.model,
-            X_baseline=_here(surrogate),
-            sampler=SobolQMCNormalSampler(torch.Size([SAMPLES]), seed=seed),
-            objective=GenericMCObjective(lambda samples, X: surrogate.score(samples, X)),
-            constraints=_constraints(surrogate.problem),
+            X_baseline=baseline,
+            sampler=_sampler(SAMPLES, seed),
+            objective=objective,
+            constraints=constraints,
             X_pending=pending,
-            prune_baseline=True,
+            prune_baseline=False,
             cache_root=False,
         )
         return _pick(acquisition, surrogate, settings, count)
@@ -93,18 +101,20 @@ class ParetoTuner:
 
     def _choose(self, surrogate: Surrogate, settings: Vector, pending: Tensor | None, count: int, seed: int) -> Vector:
         baseline = _here(surrogate)[-BASELINE:]
-        means, _ = surrogate.marginals(baseline)
-        values = merits(surrogate, torch.as_tensor(means), baseline)
+        means = torch.as_tensor(surrogate.forecast(baseline).mean)
+        values = merits(surrogate, means, baseline)
         reference = values.min(dim=0).values - 0.1 * (values.max(dim=0).values - values.min(dim=0).values) - 1e-3
+        objective = GenericMCMultiOutputObjective(lambda samples, X: merits(surrogate, samples, X))
+        constraints = _constraints(surrogate.problem)
         acquisition = qLogNoisyExpectedHypervolumeImprovement(
             model=surrogate.model,
             ref_point=reference,
             X_baseline=baseline,
-            sampler=SobolQMCNormalSampler(torch.Size([SAMPLES // 4]), seed=seed),
-            objective=GenericMCMultiOutputObjective(lambda samples, X: merits(surrogate, samples, X)),
-            constraints=_constraints(surrogate.problem),
+            sampler=_sampler(SAMPLES_PARETO, seed),
+            objective=objective,
+            constraints=constraints,
             X_pending=pending,
-            prune_baseline=True,
+            prune_baseline=False,
             cache_root=False,
         )
         return _pick(acquisition, surrogate, settings[:: max(len(settings) // POOL_PARETO, 1)], count)
@@ -164,12 +174,15 @@ def _pareto_pool(surrogate: Surrogate, centre: Vector, width: float, rng: np.ran
     for _ in range(4):
         weights = torch.as_tensor(rng.dirichlet(np.ones(3)))
 
-        def weigh(x: Tensor, weights: Tensor = weights) -> Vector:
-            means, _ = surrogate.marginals(x)
-            return (merits(surrogate, torch.as_tensor(means), x) @ weights).numpy()
+        def weigh(forecast: Forecast, weights: Tensor = weights) -> Vector:
+            return (merits(surrogate, torch.as_tensor(forecast.mean), forecast.x) @ weights).numpy()
 
         parts.append(pool(surrogate, centre, max(width, 0.3), rng, POOL_PARETO // 4, taken, weigh))
     return np.unique(np.vstack(parts), axis=0)
+
+
+def _sampler(draws: int, seed: int) -> SobolQMCNormalSampler:
+    return SobolQMCNormalSampler(torch.Size([draws]), seed=seed)
 
 
 def _here(surrogate: Surrogate) -> Tensor:
@@ -208,9 +221,9 @@ def _recommend(surrogate: Surrogate, trials: Sequence[Trial]) -> Vector:
     settings = np.unique(np.array(kept), axis=0)
     if not len(settings):
         return problem.known_good()
-    x = features(problem, settings)
-    safe = surely_safe(surrogate, x, SIGMAS_KEPT)
+    forecast = surrogate.forecast(features(problem, settings))
+    safe = surely_safe(surrogate, forecast, SIGMAS_KEPT)
     if not safe.any():
         return best_measured(problem, trials)
-    scores = np.where(safe, surrogate.mean_score(x), -np.inf)
+    scores = np.where(safe, surrogate.mean_score(forecast), -np.inf)
     return np.asarray(settings[int(np.argmax(scores))])

@@ -20,6 +20,8 @@ SURELY_BELOW: Final = SEEN_FROM + 3.0 * ERROR_NOISE_ABS
 """A share that was not seen is below this but for three standard deviations."""
 MARGIN_NOISE: Final = 0.001
 """Least standard deviation of a margin that is read from errors."""
+SETTLED: Final = 1e-5
+"""Change of a mean over a sweep, in standard deviations of the prior, below which readings count as settled."""
 VAGUE: Final = 1e2
 """Variance of a reading that says nothing."""
 
@@ -125,7 +127,7 @@ def gaussian_sites(
     Args:
         prior_mean, prior_cov: of the process at the readings, (N,), (N, N).
         reading, variance, bounded: from :func:`margin_readings`.
-        sweeps: passes over the readings.
+        sweeps: passes over the readings, at most.
 
     Returns:
         Values and variances, (N,).
@@ -133,16 +135,18 @@ def gaussian_sites(
     References:
         Rasmussen and Williams, Gaussian Processes for Machine Learning, sec. 3.6 (probit likelihood).
     """
-    from scipy.stats import norm
+    from scipy.special import log_ndtr
 
     precision = np.where(bounded, 0.0, 1.0 / variance)
     shift = np.where(bounded, 0.0, (reading - prior_mean) / variance)
+    root = np.sqrt(precision)
+    inner = np.linalg.solve(np.eye(len(root)) + root[:, None] * prior_cov * root, root[:, None] * prior_cov)
+    cov = prior_cov - prior_cov * root @ inner
+    mean = cov @ shift
     for _ in range(sweeps):
+        before = mean
         for i in np.flatnonzero(bounded):
-            root = np.sqrt(precision)
-            inner = np.linalg.solve(np.eye(len(root)) + root[:, None] * prior_cov * root, root[:, None] * prior_cov)
-            cov = prior_cov - prior_cov * root @ inner
-            mean_i, var_i = float(cov[i] @ shift), float(cov[i, i])
+            mean_i, var_i = float(mean[i]), float(cov[i, i])
             cavity_precision = 1.0 / var_i - precision[i]
             if cavity_precision <= 0.0:
                 continue
@@ -150,11 +154,18 @@ def gaussian_sites(
             cavity_mean = cavity_var * (mean_i / var_i - shift[i])
             scale = math.sqrt(cavity_var + variance[i])
             z = (cavity_mean - (reading[i] - prior_mean[i])) / scale
-            ratio = math.exp(float(norm.logpdf(z) - norm.logcdf(z)))
+            ratio = math.exp(-0.5 * z * z - 0.5 * math.log(2.0 * math.pi) - float(log_ndtr(z)))
             new_mean = cavity_mean + cavity_var * ratio / scale
             new_var = cavity_var - cavity_var**2 * ratio * (z + ratio) / scale**2
-            precision[i] = max(1.0 / new_var - cavity_precision, 0.0)
-            shift[i] = new_mean / new_var - cavity_mean * cavity_precision
+            more = max(1.0 / new_var - cavity_precision, 0.0) - precision[i]
+            pull = new_mean / new_var - cavity_mean * cavity_precision - shift[i]
+            precision[i] += more
+            shift[i] += pull
+            column = cov[:, i] / (1.0 + more * var_i)
+            mean = mean + column * (pull - more * mean_i)
+            cov = cov - more * np.outer(column, cov[i])
+        if np.abs(mean - before).max() < SETTLED * math.sqrt(float(prior_cov.max())):
+            break
     sure = precision > 1.0 / VAGUE
     safe_precision = np.where(sure, precision, 1.0)
     value = np.where(sure, prior_mean + shift / safe_precision, prior_mean)

@@ -7,17 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from agents.bo.study import Trial
-from agents.bo.surrogate import BASE, Surrogate, features
+from agents.bo.surrogate import BASE, Forecast, Surrogate, features, scaled_ambient
 from minesim.arrays import NUMPY
 from minesim.physics import stability
 from minesim.tuning.device import Vector
 from minesim.tuning.problem import TuningProblem
 
-Weigh = Callable[[Tensor], Vector]
+Weigh = Callable[[Forecast], Vector]
 
 SIGMAS: Final = 3.0
 """How many standard deviations of the belief must lie between a setting and every limit."""
@@ -52,12 +51,12 @@ def reach(problem: TuningProblem, trials: Sequence[Trial]) -> float:
     return width
 
 
-def surely_safe(surrogate: Surrogate, x: Tensor, sigmas: float = SIGMAS) -> np.ndarray:
-    """Whether rows keep every limit with ``sigmas`` standard deviations to spare, (N,)."""
+def surely_safe(surrogate: Surrogate, forecast: Forecast, sigmas: float = SIGMAS) -> np.ndarray:
+    """Whether settings keep every limit with ``sigmas`` standard deviations to spare, (N,)."""
     problem, columns = surrogate.problem, surrogate.columns
-    mean, spread = surrogate.marginals(x)
+    x, mean, spread = forecast.x, forecast.mean, forecast.spread
     least = float(stability.margin_at(np.float64(problem.limits.error_max), xp=NUMPY))
-    margins = (surrogate.least_margins(x, mean, spread, sigmas) >= least).all(axis=1)
+    margins = (surrogate.least_margins(forecast, sigmas) >= least).all(axis=1)
     hottest = mean[:, 2] + sigmas * spread[:, 2]
     cool = hottest <= min(problem.limits.temp_max_c, problem.device.trip_c - TRIP_GUARD_C)
     high_power = mean[:, 0] + sigmas * spread[:, 0]
@@ -109,7 +108,7 @@ def pool(
         rng: draws.
         size: how many to return at most.
         waiting: settings that are out, (n, D).
-        weigh: replaces the objective: called with feature rows, returns (N,).
+        weigh: replaces the objective: called with what is believed of N settings, returns (N,).
     """
     problem = surrogate.problem
     span = problem.upper - problem.lower
@@ -124,12 +123,12 @@ def pool(
     for i in range(ROUNDS):
         settings = np.unique(problem.snap(np.vstack([settings, best])), axis=0)
         settings = settings[problem.allowed(settings) & ~_known(settings, surrogate, waiting)]
-        x = features(problem, settings)
-        safe = surely_safe(surrogate, x)
-        settings, x = settings[safe], x[torch.as_tensor(safe)]
+        forecast = surrogate.forecast(features(problem, settings))
+        safe = surely_safe(surrogate, forecast)
+        settings = settings[safe]
         if not len(settings):
             return best
-        order = np.argsort(-np.asarray(score(x)))
+        order = np.argsort(-score(forecast.at(safe)))
         best = settings[order[:size]]
         parents = best[:PARENTS]
         scale = 0.3 * width / 2.0**i
@@ -143,10 +142,11 @@ def pool(
 
 def _known(settings: Vector, surrogate: Surrogate, waiting: Vector) -> np.ndarray:
     """Whether settings have been measured in the present ambient, or are out, (N,)."""
+    from scipy.spatial.distance import cdist
+
     problem, knobs = surrogate.problem, surrogate.columns.knobs
-    here = features(problem, settings[:1])[0, surrogate.columns.ambient]
-    seen = surrogate.x[surrogate.x[:, surrogate.columns.ambient] == here][:, :knobs].numpy()
+    seen = surrogate.x[surrogate.x[:, surrogate.columns.ambient] == scaled_ambient(problem)][:, :knobs].numpy()
     span = problem.upper - problem.lower
     seen = np.vstack([seen, (waiting - problem.lower) / span])
-    scaled = (settings - problem.lower) / span
-    return np.asarray((np.abs(scaled[:, None] - seen[None]) < 1e-6).all(axis=2).any(axis=1))
+    apart = cdist((settings - problem.lower) / span, seen, "chebyshev")
+    return np.asarray((apart < 1e-6).any(axis=1))

@@ -6,23 +6,22 @@ computes anew what it touches.
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agents.benchmark.pool import begin_process
+from agents.benchmark.processes import each
 from agents.bo.beliefs import Lesson
 from agents.bo.suite_cell import Cell, tune
 from agents.bo.suite_settings import TAUGHT, SuiteSettings, UnitKey
-from minesim.bench.files import content_hash, plain, source_hash, write_json
+from minesim.bench.cells import PlainStore
+from minesim.bench.files import source_hash
 from minesim.tuning.optimum import safe_optimum
 
 CODE = ("minesim/tuning", "minesim/physics", "minesim/catalog")
-CODE_BO = ("bayes", "beliefs", "candidates", "surrogate", "baselines", "run", "study", "suite_cell")
+CODE_BO = ("bayes", "beliefs", "candidates", "process", "surrogate", "baselines", "run", "study", "suite_cell")
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Cells:
     """
 
     def __init__(self, folder: Path, settings: SuiteSettings, code: str) -> None:
-        self.folder, self.settings, self.code = folder, settings, code
+        self.store, self.settings, self.code = PlainStore(folder), settings, code
 
     def _spec(self, key: UnitKey, name: str) -> dict[str, Any]:
         bench = self.settings.bench
@@ -58,22 +57,13 @@ class Cells:
             spec["teachers"] = [teacher.seed for teacher in self.settings.teachers(key)]
         return {**spec, "code": self.code}
 
-    def _path(self, spec: dict[str, Any]) -> Path:
-        return self.folder / f"{content_hash(spec)[:32]}.json"
-
     def load(self, key: UnitKey, name: str) -> Cell | None:
         """A finished part, or None where it is missing, damaged or of other settings."""
-        spec = self._spec(key, name)
-        try:
-            kept = json.loads(self._path(spec).read_text(encoding="utf-8"))
-            return dict(kept["result"]) if kept["spec"] == plain(spec) else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        return self.store.load(self._spec(key, name))
 
     def save(self, key: UnitKey, name: str, result: Cell) -> None:
         """Keep a finished part."""
-        spec = self._spec(key, name)
-        write_json(self._path(spec), {"spec": spec, "result": result})
+        self.store.save(self._spec(key, name), result)
 
 
 def work(settings: SuiteSettings, folder: Path, code: str, item: Work) -> int:
@@ -121,22 +111,6 @@ def run_suite(settings: SuiteSettings, folder: Path, on_done: Callable[[Work, in
     """
     code = code_hash()
     for stage in stages(settings):
-        for item, computed in _each(settings, folder, code, stage):
+        for item, computed in each(partial(work, settings, folder, code), stage, settings.jobs):
             on_done(item, computed)
     return Cells(folder, settings, code)
-
-
-def _each(settings: SuiteSettings, folder: Path, code: str, stage: Sequence[Work]) -> Iterable[tuple[Work, int]]:
-    if settings.jobs == 1:
-        for item in stage:
-            yield item, work(settings, folder, code, item)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(settings.jobs, mp_context=context, initializer=begin_process) as pool:
-        waiting = {pool.submit(work, settings, folder, code, item): item for item in stage}
-        try:
-            for future in as_completed(waiting):
-                yield waiting[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise

@@ -12,14 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import gpytorch
 import numpy as np
 import torch
-from botorch.models import ModelListGP, SingleTaskGP
-from gpytorch.kernels import RBFKernel, ScaleKernel
 from torch import Tensor
 
 from agents.bo.beliefs import VAGUE, Belief, Lesson, gaussian_sites, margin_readings
+from agents.bo.process import Processes
 from agents.bo.study import Trial
 from minesim.arrays import torch_namespace
 from minesim.physics import stability
@@ -34,7 +32,6 @@ LENGTH_AMBIENT: Final = 2.0
 """The same along ambient temperature, in units of 30 K; assumed."""
 TEMP_NOISE_K: Final = 0.4
 """Standard deviation of a reading in whole degrees."""
-CHUNK: Final = 128
 BASE: Final = 3
 """Outcomes before the margins: log power, log clean hashrate, hottest reading."""
 
@@ -76,11 +73,16 @@ def columns(problem: TuningProblem) -> Columns:
     return Columns(len(problem.device.knobs), len(problem.device.channels))
 
 
+def scaled_ambient(problem: TuningProblem) -> float:
+    """Ambient temperature as features carry it."""
+    return (problem.temp_amb_c - 20.0) / 30.0
+
+
 def features(problem: TuningProblem, settings: Vector) -> Tensor:
     """Feature rows of settings (N, D) in the problem's ambient."""
     nominal = problem.nominal(settings)
     scaled = (settings - problem.lower) / (problem.upper - problem.lower)
-    ambient = np.full((len(settings), 1), (problem.temp_amb_c - 20.0) / 30.0)
+    ambient = np.full((len(settings), 1), scaled_ambient(problem))
     expected = np.column_stack(
         [np.log(nominal.power_w), np.log(nominal.hashrate_clean_ths), nominal.temp_c.max(axis=1)]
     )
@@ -89,16 +91,22 @@ def features(problem: TuningProblem, settings: Vector) -> Tensor:
     return torch.as_tensor(np.hstack(parts), dtype=torch.double)
 
 
-class CatalogMean(gpytorch.means.Mean):
-    """The catalog's expectation, which a feature column carries, plus a constant."""
+@dataclass(frozen=True)
+class Forecast:
+    """What is believed of settings, for N of them and M outcomes.
 
-    def __init__(self, column: int, shift: float) -> None:
-        super().__init__()
-        self.column, self.shift = column, shift
+    Attributes:
+        x: feature rows, (N, F).
+        mean, spread: mean and standard deviation of each outcome, (N, M).
+    """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Mean of rows (..., N, F)."""
-        return x[..., self.column] + self.shift
+    x: Tensor
+    mean: Vector
+    spread: Vector
+
+    def at(self, chosen: Vector) -> Forecast:
+        """Some of the settings, by mask or index."""
+        return Forecast(self.x[torch.as_tensor(chosen)], self.mean[chosen], self.spread[chosen])
 
 
 class Surrogate:
@@ -111,10 +119,10 @@ class Surrogate:
     """
 
     def __init__(self, problem: TuningProblem, trials: Sequence[Trial], belief: Belief) -> None:
-        self.problem, self.columns = problem, columns(problem)
+        self.problem, self.columns, self.belief = problem, columns(problem), belief
         told = [(t, t.measured) for t in trials if t.measured is not None]
         self.measured = tuple(m for _, m in told)
-        self.x = torch.cat([features(problem.at(t.temp_amb_c), np.array([t.setting])) for t, _ in told])
+        self.x = _measured_features(problem, [t for t, _ in told])
         x = self.x.numpy()
         tripped = np.array([m.tripped for _, m in told])
         errors = np.array([m.error_ratio for _, m in told])
@@ -130,93 +138,65 @@ class Surrogate:
         # Counted errors are subtracted from the hashrate, so their noise comes in with them.
         clean_var = HASHRATE_NOISE**2 + (0.1 * (1.0 - kept)) ** 2
 
-        self.belief = belief
-        self._bounds: list[tuple[tuple[int, ...], Vector, Vector]] = []
-        knobs = (*range(self.columns.knobs), self.columns.ambient)
-        models = [
-            self._process(
-                0, knobs, LENGTH, belief.log_power_sd, power, _or_vague(POWER_NOISE**2, tripped), belief.log_power_shift
-            ),
-            self._process(1, knobs, LENGTH, belief.log_hash_sd, clean, np.where(tripped, VAGUE, clean_var), 0.0),
-            self._process(2, knobs, LENGTH, belief.temp_sd_k, temps, _or_vague(TEMP_NOISE_K**2, tripped), 0.0),
-        ]
+        knobs = range(self.columns.knobs)
+        self._scales = np.zeros((BASE + self.columns.channels, x.shape[1]))
+        self._scales[:, self.columns.ambient] = 1.0 / LENGTH_AMBIENT
+        self._scales[:BASE, knobs] = 1.0 / LENGTH
+        sds = np.array(
+            [belief.log_power_sd, belief.log_hash_sd, belief.temp_sd_k, *[belief.margin_sd] * errors.shape[1]]
+        )
+        shifts = np.array([belief.log_power_shift, 0.0, 0.0, *[belief.margin_shift] * errors.shape[1]])
+        values, variances = (
+            [power, clean, temps],
+            [
+                np.where(tripped, VAGUE, POWER_NOISE**2),
+                np.where(tripped, VAGUE, clean_var),
+                np.where(tripped, VAGUE, TEMP_NOISE_K**2),
+            ],
+        )
+        self._bounds: list[tuple[Vector, Vector]] = []
         for channel, own in enumerate(problem.device.channel_knobs):
-            dims = (*own, self.columns.ambient)
+            scales = self._scales[BASE + channel]
+            scales[list(own)] = 1.0 / LENGTH_MARGIN
             mean = x[:, self.columns.mean(BASE + channel)] + belief.margin_shift
-            distance = (x[:, None, dims] - x[None, :, dims]) / self._lengths(dims, LENGTH_MARGIN)
-            cov = belief.margin_sd**2 * np.exp(-0.5 * (distance**2).sum(axis=-1))
+            cov = belief.margin_sd**2 * np.exp(-0.5 * _squared(x, x, scales))
             reading, noise, bounded = margin_readings(errors[:, channel])
             value, variance = gaussian_sites(mean, cov, reading, noise, bounded)
-            self._bounds.append((dims, reading[bounded], x[bounded]))
-            models.append(
-                self._process(
-                    BASE + channel, dims, LENGTH_MARGIN, belief.margin_sd, value, variance, belief.margin_shift
-                )
-            )
-        self.model = ModelListGP(*models)
-        self.model.eval()
-
-    def _lengths(self, dims: Sequence[int], length: float) -> Vector:
-        return np.array([LENGTH_AMBIENT if d == self.columns.ambient else length for d in dims])
-
-    def _process(
-        self,
-        outcome: int,
-        dims: Sequence[int],
-        length: float,
-        sd: float,
-        values: Vector,
-        variances: Vector,
-        shift: float,
-    ) -> SingleTaskGP:
-        kernel = ScaleKernel(RBFKernel(ard_num_dims=len(dims), active_dims=tuple(dims)))
-        kernel.base_kernel.lengthscale = torch.as_tensor(self._lengths(dims, length), dtype=torch.double)
-        kernel.outputscale = sd**2
-        process = SingleTaskGP(
+            self._bounds.append((reading[bounded], x[bounded]))
+            values.append(value)
+            variances.append(variance)
+        self.model = Processes(
             self.x,
-            torch.as_tensor(values, dtype=torch.double)[:, None],
-            torch.as_tensor(variances, dtype=torch.double)[:, None],
-            mean_module=CatalogMean(self.columns.mean(outcome), shift),
-            covar_module=kernel,
-            outcome_transform=None,
+            scales=torch.as_tensor(self._scales),
+            sds=torch.as_tensor(sds),
+            mean_columns=torch.tensor([self.columns.mean(i) for i in range(len(sds))]),
+            shifts=torch.as_tensor(shifts),
+            values=torch.as_tensor(np.array(values)),
+            variances=torch.as_tensor(np.array(variances)),
         )
-        return process.eval()
 
-    def marginals(self, x: Tensor) -> tuple[Vector, Vector]:
-        """Mean and standard deviation of each outcome at feature rows, (N, M) each."""
-        means, variances = [], []
-        with torch.no_grad():
-            # The library computes whole covariances even where only their diagonal is asked for.
-            for part in x.split(CHUNK):
-                posteriors = [m.posterior(part) for m in self.model.models]
-                means.append(torch.cat([p.mean for p in posteriors], dim=-1))
-                variances.append(torch.cat([p.variance for p in posteriors], dim=-1))
-        return torch.cat(means).numpy(), torch.cat(variances).clamp_min(0.0).sqrt().numpy()
+    def forecast(self, x: Tensor) -> Forecast:
+        """What is believed of feature rows."""
+        mean, variance = self.model.marginals(x)
+        return Forecast(x, mean.numpy(), variance.sqrt().numpy())
 
-    def least_margins(self, x: Tensor, mean: Vector, spread: Vector, sigmas: float) -> Vector:
-        """Lower bounds of the margins at feature rows, ``sigmas`` standard deviations down, (N, C).
+    def least_margins(self, forecast: Forecast, sigmas: float) -> Vector:
+        """Lower bounds of the margins, ``sigmas`` standard deviations down, (N, C).
 
         The better of two: the process's own, and, from each reading without errors ("at least so much there"), that
         much less what the catalog says is lost on the way and less the standard deviation of the unit's deviation along
         it; the noise of the reading is in the bound already. The second is what lets the safe set grow before any error
         has been seen: a normal stand-in forgets that the reading was a bound.
-
-        Args:
-            x: feature rows.
-            mean, spread: their marginals.
-            sigmas: how many.
         """
-        least = mean[:, BASE:] - sigmas * spread[:, BASE:]
-        rows = x.numpy()
-        for channel, (dims, reading, seen) in enumerate(self._bounds):
+        least = forecast.mean[:, BASE:] - sigmas * forecast.spread[:, BASE:]
+        rows = forecast.x.numpy()
+        for channel, (reading, seen) in enumerate(self._bounds):
             if not len(reading):
                 continue
-            squared = np.zeros((len(rows), len(reading)))
-            for dim, length in zip(dims, self._lengths(dims, LENGTH_MARGIN), strict=True):
-                squared += ((rows[:, dim, None] - seen[None, :, dim]) / length) ** 2
+            squared = _squared(rows, seen, self._scales[BASE + channel])
             drift = self.belief.margin_sd * np.sqrt(-2.0 * np.expm1(-0.5 * squared))
             column = self.columns.mean(BASE + channel)
-            there = rows[:, column, None] - seen[None, :, column] + reading - sigmas * drift
+            there = rows[:, column, None] + (reading - seen[:, column]) - sigmas * drift
             least[:, channel] = np.maximum(least[:, channel], there.max(axis=1))
         return least
 
@@ -230,21 +210,32 @@ class Surrogate:
         """The objective of samples, (..., N)."""
         return self.problem.objective.score(*self.outcome(samples, x))
 
-    def mean_score(self, x: Tensor) -> Vector:
+    def mean_score(self, forecast: Forecast) -> Vector:
         """The objective at the means of the outcomes, (N,)."""
-        means, _ = self.marginals(x)
-        return self.score(torch.as_tensor(means), x).numpy()
+        return self.score(torch.as_tensor(forecast.mean), forecast.x).numpy()
 
     def lesson(self) -> Lesson:
         """What the unit turned out to be."""
-        means, spreads = self.marginals(self.x)
-        margins = (
-            means[:, BASE:] - self.x.numpy()[:, [self.columns.mean(BASE + c) for c in range(self.columns.channels)]]
-        )
-        weight = 1.0 / spreads[:, BASE:] ** 2
-        power = means[:, 0] - self.x.numpy()[:, self.columns.mean(0)]
+        at = self.forecast(self.x)
+        expected = self.x.numpy()[:, [self.columns.mean(BASE + c) for c in range(self.columns.channels)]]
+        margins = at.mean[:, BASE:] - expected
+        weight = 1.0 / at.spread[:, BASE:] ** 2
+        power = at.mean[:, 0] - self.x.numpy()[:, self.columns.mean(0)]
         return Lesson(tuple((margins * weight).sum(axis=0) / weight.sum(axis=0)), float(power.mean()))
 
 
-def _or_vague(variance: float, tripped: np.ndarray) -> Vector:
-    return np.where(tripped, VAGUE, variance)
+def _measured_features(problem: TuningProblem, trials: Sequence[Trial]) -> Tensor:
+    """Feature rows of trials, each in the air that it was made in, (N, F)."""
+    airs = np.array([t.temp_amb_c for t in trials])
+    settings = np.array([t.setting for t in trials])
+    order = np.argsort(airs, kind="stable")
+    parts = [features(problem.at(float(air)), settings[airs == air]) for air in np.unique(airs)]
+    return torch.cat(parts)[np.argsort(order)]
+
+
+def _squared(left: Vector, right: Vector, scales: Vector) -> Vector:
+    """Squared distances of feature rows in units of the lengths, (L, R)."""
+    from scipy.spatial.distance import cdist
+
+    used = np.flatnonzero(scales)
+    return np.asarray(cdist(left[:, used] * scales[used], right[:, used] * scales[used], "sqeuclidean"))

@@ -35,7 +35,7 @@ def play(
     policy: Policy,
     world: CoolingWorld,
     rows: npt.NDArray[np.int64],
-    seed: int = 0,
+    seeds: npt.NDArray[np.int64],
     on_step: Callable[[], None] = lambda: None,
 ) -> dict[str, Floats]:
     """Run a policy over weeks that begin at the given rows of the climate, all at once.
@@ -44,14 +44,14 @@ def play(
         policy: who decides; it is reset first.
         world: its episodes are the weeks.
         rows: first rows, (W,).
-        seed: of the sensors of the first week.
+        seeds: of the sensors of each week, (W,).
         on_step: called after each control step.
 
     Returns:
         Each of :data:`MEASURES`, (W,).
     """
     core = CoolingCore(world, len(rows))
-    core.seed(range(seed, seed + len(rows)))
+    core.seed(seeds.tolist())
     observation = core.reset(options={"start_row": rows})
     policy.reset()
     steps, dt_h = world.horizon_steps, world.config.dt_s / SECONDS_PER_HOUR

@@ -72,7 +72,7 @@ class Follower:
 
     def advance(self, state: HallState, action: Floats, weather: Weather) -> tuple[HallState, HallOutcome]:
         """One control step of the twin; action (R, A)."""
-        command = command_of(action.T, self.world.action_names, self.hall, self.world.zone_of, xp=NUMPY)
+        command = command_of(action.T, self.world.action_names, self.hall, self.world.parts, xp=NUMPY)
         return transition(state, command, weather, self.hall, self.world.config.dt_s, xp=NUMPY)
 
     def prospect(

@@ -11,6 +11,7 @@ from minesim.arrays import NUMPY, Array
 from minesim.control.channels import symexp
 from minesim.envs.cooling_core import CoolingWorld
 from minesim.errors import ParamsError, explain, nearest
+from minesim.tasks.cooling import setting_of
 
 Floats = npt.NDArray[np.float64]
 DEFAULTS = {"pad_duty": 0.0, "damper": 0.0}
@@ -59,8 +60,9 @@ class CoolingKnowledge:
         """
         columns = []
         for name in self.action_names:
-            group = "speed" if name.endswith("_speed") else "load" if name.startswith("load_") else name
-            columns.append(np.broadcast_to(np.asarray(shares.get(group, DEFAULTS.get(name, 1.0))), np.shape(like)))
+            setting = setting_of(name)
+            group = "speed" if setting.endswith("_speed") else "load" if name.startswith("load_") else setting
+            columns.append(np.broadcast_to(np.asarray(shares.get(group, DEFAULTS.get(setting, 1.0))), np.shape(like)))
         return (2.0 * np.stack(columns, axis=-1) - 1.0).astype(np.float32)
 
 

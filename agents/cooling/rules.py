@@ -10,6 +10,7 @@ from agents.cooling.knowledge import CoolingKnowledge, Floats
 from minesim.arrays import NUMPY, Array
 from minesim.errors import ParamsError, explain
 from minesim.physics.psychrometrics import temp_wetbulb_c
+from minesim.tasks.cooling import setting_of
 
 
 class FixedCooling:
@@ -75,7 +76,8 @@ class HottestChipPi:
         before = error if self._before is None else np.where(np.isnan(self._before), error, self._before)
         self._before = error
         moved = p.proportional_per_k * (error - before) + p.integral_per_k * error
-        last = know.shares(observation)[..., know.action_names.index("exhaust_speed")]
+        fans = [n for n, name in enumerate(know.action_names) if setting_of(name) == "exhaust_speed"]
+        last = know.shares(observation)[..., fans[0]]
         speed = np.clip(last + moved, p.speed_min, 1.0)
         outdoors_c = know.read(observation, "temp_amb_c")
         return know.action(speed, speed=speed, pad_duty=1.0 * (outdoors_c > p.pad_above_c))

@@ -13,6 +13,7 @@ from minesim.control.policy import Policy
 from minesim.envs.cooling_core import CoolingWorld
 from minesim.hall import HallState
 from minesim.physics.cooling import Weather
+from minesim.tasks.cooling import setting_of
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Shield:
         grid = (
             p.speeds,
             p.pads if "pad_duty" in names else (0.0,),
-            p.dampers if "damper" in names else (0.0,),
+            p.dampers if "damper" in map(setting_of, names) else (0.0,),
             p.loads,
         )
         speed, pad, damper, load = (np.ravel(part) for part in np.meshgrid(*grid, indexing="ij"))

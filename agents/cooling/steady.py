@@ -15,8 +15,8 @@ from minesim.hall import start_state, transition
 from minesim.physics.cooling import Weather
 from minesim.tasks.cooling import command_of, cost_terms, reward_terms
 
-TEMPS_C = tuple(float(t) for t in range(-30, 49, 3))
-HUMIDITIES_PCT = (10.0, 30.0, 50.0, 70.0, 100.0)
+TEMPS_C = tuple(float(t) for t in range(-30, 49, 2))
+HUMIDITIES_PCT = (10.0, 30.0, 50.0, 70.0, 80.0, 90.0, 100.0)
 SPEEDS = tuple(round(0.25 + 0.05 * n, 2) for n in range(16))
 PADS = (0.0, 1.0)
 LOADS = (1.0, 0.0)
@@ -85,7 +85,7 @@ def _settle(world: CoolingWorld, temp_c: float, settings: Sequence[tuple[float, 
     speed, pad, load = (np.tile(column, shape[0]) for column in zip(*settings, strict=True))
     knowledge = CoolingKnowledge(world.names, world.action_names)
     action = knowledge.action(speed, speed=speed, pad_duty=pad, load=load).astype(np.float64)
-    command = command_of(action.T, world.action_names, hall, world.zone_of, xp=NUMPY)
+    command = command_of(action.T, world.action_names, hall, world.parts, xp=NUMPY)
     state = start_state(hall, weather.temp_c, xp=NUMPY)
     for _ in range(round(SETTLING_S / dt_s)):
         state, outcome = transition(state, command, weather, hall, dt_s, xp=NUMPY)

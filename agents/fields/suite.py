@@ -7,24 +7,23 @@ computes anew what it touches; a new method leaves the others' files alone.
 from __future__ import annotations
 
 import inspect
-import json
-import multiprocessing
 import time
 import zlib
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from agents.benchmark.pool import begin_process
+from agents.benchmark.processes import each
 from agents.fields.hidden import HiddenRoom, RoomKey, hidden_room
 from agents.fields.methods import method
 from agents.fields.scores import score
 from agents.fields.suite_settings import SuiteSettings
-from minesim.bench.files import content_hash, plain, source_hash, write_json
+from minesim.bench.cells import PlainStore
+from minesim.bench.files import source_hash
 
 Cell = dict[str, Any]
 CODE: Final = (
@@ -49,7 +48,7 @@ class Cells:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.store = PlainStore(folder)
         root = Path(__file__).parents[2]
         self.code = source_hash(*(root / part for part in CODE), suffixes=(".py", ".csv", ".toml"))
 
@@ -59,22 +58,13 @@ class Cells:
         own = source_hash(home if home.parent == Path(__file__).parent else home.parent)
         return {"room": key._asdict(), "name": name, "method": repr(chosen), "own": own, "code": self.code}
 
-    def _path(self, spec: dict[str, Any]) -> Path:
-        return self.folder / f"{content_hash(spec)[:32]}.json"
-
     def load(self, key: RoomKey, name: str) -> Cell | None:
         """A finished part, or None where it is missing, damaged or of other code or settings."""
-        spec = self._spec(key, name)
-        try:
-            kept = json.loads(self._path(spec).read_text(encoding="utf-8"))
-            return dict(kept["result"]) if kept["spec"] == plain(spec) else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        return self.store.load(self._spec(key, name))
 
     def save(self, key: RoomKey, name: str, result: Cell) -> None:
         """Keep a finished part."""
-        spec = self._spec(key, name)
-        write_json(self._path(spec), {"spec": spec, "result": result})
+        self.store.save(self._spec(key, name), result)
 
 
 def estimate(room: HiddenRoom, name: str) -> Cell:
@@ -115,23 +105,6 @@ def run_suite(settings: SuiteSettings, folder: Path, on_done: Callable[[RoomKey,
         folder: of the parts.
         on_done: told of each finished room and how many of its parts were computed.
     """
-    for key, computed in _each(settings, folder):
+    for key, computed in each(partial(work, tuple(settings.bench.methods), folder), settings.rooms(), settings.jobs):
         on_done(key, computed)
     return Cells(folder)
-
-
-def _each(settings: SuiteSettings, folder: Path) -> Iterable[tuple[RoomKey, int]]:
-    methods = tuple(settings.bench.methods)
-    if settings.jobs == 1:
-        for key in settings.rooms():
-            yield key, work(methods, folder, key)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(settings.jobs, mp_context=context, initializer=begin_process) as pool:
-        waiting = {pool.submit(work, methods, folder, key): key for key in settings.rooms()}
-        try:
-            for future in as_completed(waiting):
-                yield waiting[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise

@@ -14,7 +14,7 @@ from typing import Any
 
 import xarray as xr
 
-from minesim.bench.files import content_hash, plain, read_netcdf, write_netcdf
+from minesim.bench.files import content_hash, plain, read_netcdf, write_json, write_netcdf
 from minesim.errors import DataFileError
 
 SPEC = "cell_spec"
@@ -61,3 +61,30 @@ class CellStore:
         cell = compute()
         self.save(spec, cell)
         return cell, False
+
+
+@dataclass(frozen=True)
+class PlainStore:
+    """A folder of cells of plain values.
+
+    Attributes:
+        folder: where the files are, ``<hash>.json``.
+    """
+
+    folder: Path
+
+    def path(self, spec: Mapping[str, Any]) -> Path:
+        """File of a cell."""
+        return self.folder / f"{content_hash(spec)[:32]}.json"
+
+    def load(self, spec: Mapping[str, Any]) -> dict[str, Any] | None:
+        """A finished cell, or None when it is missing, damaged or of another specification."""
+        try:
+            kept = json.loads(self.path(spec).read_text(encoding="utf-8"))
+            return dict(kept["result"]) if kept["spec"] == plain(dict(spec)) else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def save(self, spec: Mapping[str, Any], cell: Mapping[str, Any]) -> None:
+        """Keep a finished cell."""
+        write_json(self.path(spec), {"spec": dict(spec), "result": dict(cell)})

@@ -221,7 +221,7 @@ class FleetTwin:
         self._phase_since_s = np.where(changed, before_s, self._phase_since_s)
         self.phase = phase
         self.telemetry = measure(
-            self.state, outcome, self._noise(), self._none, self.params.firmware.chip_offset_k, xp=self._xp
+            self.state.power_bias, outcome, self._noise(), self._none, self.params.firmware.chip_offset_k, xp=self._xp
         )
         self.step_count += 1
         self._readings = None

@@ -7,8 +7,8 @@ Importing this package registers the environments with Gymnasium, the one import
 
 from __future__ import annotations
 
-from minesim.envs.registration import env_ids, make_torch, register, site_env_ids
+from minesim.envs.registration import env_ids, make_parallel, make_torch, register, site_env_ids
 
-__all__ = ["env_ids", "make_torch", "register", "site_env_ids"]
+__all__ = ["env_ids", "make_parallel", "make_torch", "register", "site_env_ids"]
 
 register()

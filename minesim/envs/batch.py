@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-from minesim.envs.core import SiteCore, World, build_world
+from minesim.envs.core import SiteCore, World
 from minesim.envs.native import NativeVectorEnv, check_count
-from minesim.envs.single import make_config, spaces
+from minesim.envs.single import site_core, spaces
 
 
 class HashrateTuningVectorEnv(NativeVectorEnv):
@@ -19,6 +20,8 @@ class HashrateTuningVectorEnv(NativeVectorEnv):
         options: fields of :class:`minesim.envs.core.EnvConfig`.
     """
 
+    _furnish: ClassVar[Callable[..., SiteCore]] = staticmethod(site_core)
+
     def __init__(
         self,
         num_envs: int = 1,
@@ -29,7 +32,7 @@ class HashrateTuningVectorEnv(NativeVectorEnv):
         **options: Any,
     ) -> None:
         check_count(num_envs)
-        self.world = build_world(make_config(**options)) if world is None else world
-        self.core = SiteCore(self.world, num_envs)
+        self.core = self._furnish(world, options, num_envs)
+        self.world = self.core.world
         self.schema = self.core.schema
         super().__init__(self.core, self.world.horizon_steps, spaces(self.world, self.schema), stagger, render_mode)

@@ -24,8 +24,18 @@ from minesim.errors import ActionError, ParamsError, ScenarioError, explain, nea
 from minesim.hall import Hall, HallOutcome, HallState, build_hall, start_state, transition
 from minesim.physics.cooling import DxParams, PadParams, Weather
 from minesim.physics.room_grid import sensor_cells
+from minesim.physics.room_plan import RoomPlan
 from minesim.scenario.climates import Climate, climate
-from minesim.tasks.cooling import CoolingTask, action_names, command_of, cost_terms, reward_terms
+from minesim.tasks.cooling import (
+    ActionParts,
+    CoolingTask,
+    action_names,
+    action_parts,
+    command_of,
+    cost_terms,
+    reward_terms,
+    setting_of,
+)
 from minesim.units import SECONDS_PER_DAY, SECONDS_PER_HOUR
 
 RESET_OPTIONS = ("start_row", "split")
@@ -44,6 +54,7 @@ class CoolingConfig:
     Attributes:
         layout_name: layout or TOML file.
         nx, ny: cells along and across.
+        zones: parts along the hall whose fans and dampers are set by themselves.
         scenario: weather and price: a climate or scenario by name, a Dataset or a file.
         pad, dx: what treats the supply air.
         sensors: name -> (x, y) in m; four by default, west and east in front of and behind the miners.
@@ -59,6 +70,7 @@ class CoolingConfig:
     layout_name: str = "container_40ft"
     nx: int = 8
     ny: int = 4
+    zones: int = 1
     scenario: Any = "generated"
     pad: PadParams | None = PAD
     dx: DxParams | None = None
@@ -85,7 +97,8 @@ class CoolingWorld:
         told: what an observation shows of the row, (T, K).
         names: of an observation's numbers.
         action_names: of an action's.
-        zone_of: zone of each group.
+        parts: what each of them sets.
+        sensors: name -> (x, y) in m.
         cells: of the sensors.
         rated_w, fans_w: miners and room fans at full power, W.
     """
@@ -97,7 +110,8 @@ class CoolingWorld:
     told: np.ndarray
     names: tuple[str, ...]
     action_names: tuple[str, ...]
-    zone_of: tuple[str, ...]
+    parts: ActionParts
+    sensors: Mapping[str, tuple[float, float]]
     cells: np.ndarray
     rated_w: float
     fans_w: float
@@ -148,14 +162,9 @@ def build_cooling_world(config: CoolingConfig) -> CoolingWorld:
         raise ParamsError(explain(f"episode_days is {config.episode_days:g} d", allowed="at least one control step"))
     plan = layout(config.layout_name)
     hall = build_hall(config.layout_name, nx=config.nx, ny=config.ny, pad=config.pad, dx=config.dx)
-    zones = tuple(row.name for row in plan.rows)
-    x_m, y_m = (0.25 * plan.length_m, 0.75 * plan.length_m), (0.25 * plan.width_m, 0.75 * plan.width_m)
-    places = config.sensors or {
-        f"{side}_{end}": (x, y)
-        for side, y in zip(("south", "north"), y_m, strict=True)
-        for end, x in zip(("west", "east"), x_m, strict=True)
-    }
-    actions = action_names(hall, zones)
+    parts = action_parts(plan, config.zones)
+    places = config.sensors or default_sensors(plan)
+    actions = action_names(hall.plant, parts)
     told = _told(place)
     names = (
         *(f"temp_{name}_c" for name in places),
@@ -180,11 +189,22 @@ def build_cooling_world(config: CoolingConfig) -> CoolingWorld:
         told=np.stack(list(told.values()), axis=1),
         names=names,
         action_names=actions,
-        zone_of=tuple(group.row for group in plan.groups),
+        parts=parts,
+        sensors=places,
         cells=sensor_cells(hall.room.grid, places),
         rated_w=float(sum(group.power_w * group.miners for group in plan.groups)),
         fans_w=float(sum(hall.plant.fan_power_w)),
     )
+
+
+def default_sensors(plan: RoomPlan) -> dict[str, tuple[float, float]]:
+    """Four air sensors, west and east on either side of the room: name -> (x, y) in m."""
+    x_m, y_m = (0.25 * plan.length_m, 0.75 * plan.length_m), (0.25 * plan.width_m, 0.75 * plan.width_m)
+    return {
+        f"{side}_{end}": (x, y)
+        for side, y in zip(("south", "north"), y_m, strict=True)
+        for end, x in zip(("west", "east"), x_m, strict=True)
+    }
 
 
 def _told(place: Climate) -> dict[str, np.ndarray]:
@@ -350,7 +370,7 @@ class CoolingCore:
         return CoolingCarry(state, (reading_c,) * self.world.delay_steps, bias_k, reading_c), outcome
 
     def _full_action(self) -> Array:
-        still = np.isin(self.world.action_names, ("pad_duty", "damper"))
+        still = [setting_of(name) in ("pad_duty", "damper") for name in self.world.action_names]
         action = np.where(still, -1.0, 1.0)
         return self._array(action if self.lone else np.repeat(action[None], self.num_envs, axis=0))
 
@@ -386,8 +406,7 @@ class CoolingCore:
         return Weather(*self._outside[:3]), self._outside[3:]
 
     def _command(self, action: Array) -> Any:
-        names, zone_of = self.world.action_names, self.world.zone_of
-        return command_of(action.T, names, self.hall, zone_of, xp=self.xp)
+        return command_of(action.T, self.world.action_names, self.hall, self.world.parts, xp=self.xp)
 
     def _uniform(self, steps: np.ndarray) -> Array:
         """Draws of a step, (4 S,) or (4 S, B)."""

@@ -31,9 +31,9 @@ from minesim.scenario import Scenario, TraceTable, compile_table, scenario
 from minesim.settlement import Money, SettlementRow, settle
 from minesim.site import (
     Exogenous,
+    Outcome,
     PreparedSite,
     SiteParams,
-    SiteState,
     hashrate_noise,
     initial_state,
     measure,
@@ -55,6 +55,7 @@ BLOCK_SIZE = 8192
 BLOCK_SIZE_COMPILED = 65536
 """The same where each call of a compiled function has its price."""
 SETTLED = tuple(SettlementRow.__dataclass_fields__)
+WEATHER = ("temp_amb_c", "rel_humidity_pct", "pressure_pa")
 MONEY = tuple(Money.__dataclass_fields__)
 
 
@@ -211,14 +212,15 @@ class StepResult:
 
 
 class RowValues(NamedTuple):
-    """What the present row of the traces says: settlement and what is only reported (B,), market (B, C), weather."""
+    """What the present row of the traces says: settlement and what is only reported (B,), market (B, C), weather as the
+    twin takes it."""
 
     settled: SettlementRow
     local_day: Array
     temp_amb_c: Array
     carbon_g_per_kwh: Array
     market: Array
-    exog: Exogenous
+    exog: Any
 
 
 class Edges(NamedTuple):
@@ -234,9 +236,9 @@ Record = TypeVar("Record")
 
 
 class SiteCarry(NamedTuple):
-    """All that a step hands on to the next."""
+    """All that a step hands on to the next; the state is its twin's."""
 
-    state: SiteState
+    state: Any
     history: ControlHistory
     meter: MeterState
     telemetry: Telemetry
@@ -268,32 +270,49 @@ class Fixed:
     scale_usd: float
 
 
-def advance(
-    carry: SiteCarry, inputs: StepInputs, fixed: Fixed
-) -> tuple[SiteCarry, Array, Array, Array, dict[str, Array]]:
-    """Advance all sites by one control step: control, twin, money, observation; a pure function, so it can be compiled.
+Told = tuple[SiteCarry, Array, Array, Array, dict[str, Array]]
+"""What a step hands on, then observation, reward, cost and info as in :class:`StepResult`."""
 
-    Returns:
-        What is handed on, then observation, reward, cost and info as in :class:`StepResult`.
-    """
+
+def advance(carry: SiteCarry, inputs: StepInputs, fixed: Fixed) -> Told:
+    """Advance all sites by one control step: control, twin, money, observation; a pure function, to be compiled."""
     world, site = fixed.world, fixed.site
-    xp, curves = site.xp, site.params.curves
-    cohorts, dt_s, row = world.cohorts, world.config.dt_ctrl_s, inputs.row
+    history, reason = decide(carry, inputs, fixed)
+    exog = inputs.row.exog
+    if world.difficulty.sample_failures:
+        exog = replace(exog, u_restart=inputs.u[..., : world.cohorts])
+    state, outcome = transition(carry.state, history.command, exog, site)
+    offset_k = world.params.firmware.chip_offset_k
+    telemetry = measure(state.power_bias, outcome, inputs.noise, fixed.age_s, offset_k, xp=site.xp)
+    return account(carry, inputs, fixed, history, reason, state, outcome, telemetry)
 
-    # --- control
-    action = inputs.action
-    request, request_w = actuate(action[..., :cohorts], carry.history.command, curves, xp=xp)
+
+def decide(carry: SiteCarry, inputs: StepInputs, fixed: Fixed) -> tuple[ControlHistory, Array]:
+    """Turn the action into a command within the envelope; what is remembered of it, and the envelope's reasons."""
+    world, curves, xp = fixed.world, fixed.site.params.curves, fixed.site.xp
+    dt_s = world.config.dt_ctrl_s
+    request, request_w = actuate(inputs.action[..., : world.cohorts], carry.history.command, curves, xp=xp)
     command, command_w, reason = envelope.apply_envelope(
         request, request_w, carry.telemetry, carry.history, world.limits, curves, dt_s, xp=xp
     )
-    history = envelope.advance_history(carry.history, command, command_w, row.local_day, curves, dt_s, xp=xp)
+    day = inputs.row.local_day
+    return envelope.advance_history(carry.history, command, command_w, day, curves, dt_s, xp=xp), reason
 
-    # --- twin
-    exog = row.exog
-    if world.difficulty.sample_failures:
-        exog = replace(exog, u_restart=inputs.u[..., :cohorts])
-    state, outcome = transition(carry.state, command, exog, site)
-    telemetry = measure(state, outcome, inputs.noise, fixed.age_s, world.params.firmware.chip_offset_k, xp=xp)
+
+def account(
+    carry: SiteCarry,
+    inputs: StepInputs,
+    fixed: Fixed,
+    history: ControlHistory,
+    reason: Array,
+    state: Any,
+    outcome: Outcome,
+    telemetry: Telemetry,
+) -> Told:
+    """Money, reward, cost and observation of what the twin did."""
+    world, site, row, action = fixed.world, fixed.site, inputs.row, inputs.action
+    xp, curves = site.xp, site.params.curves
+    cohorts, dt_s = world.cohorts, world.config.dt_ctrl_s
     if world.difficulty.fault_rate > 0.0:
         u_fault = inputs.u[..., 2 * cohorts :]
         if xp.may_fall_to(u_fault, world.difficulty.fault_rate):
@@ -353,9 +372,7 @@ def advance(
     return SiteCarry(state, history, meter, telemetry, outcome.power_site_w), observation, reward, cost, info
 
 
-def advance_apart(
-    carry: SiteCarry, inputs: StepInputs, fixed: Fixed
-) -> tuple[SiteCarry, Array, Array, Array, dict[str, Array]]:
+def advance_apart(carry: SiteCarry, inputs: StepInputs, fixed: Fixed) -> Told:
     """:func:`advance` to be compiled: what it hands on is not what it was given, else there would be a further
     compilation for steps within a row of the traces."""
     after, *told = advance(carry, inputs, fixed)
@@ -391,13 +408,10 @@ class SiteCore:
         cohorts = world.cohorts
         self.schema = observe.schema(cohorts)
         self.scale_usd = reward_scale_usd(world.params.curves, world.config.dt_ctrl_s)
+        self._peak_before_kw = world.params.curves.power_rated_site_w * 1e-3
         self._settle = self._constant(world.table.settle)
         self._market = self._constant(world.table.market)
-        wetbulb_c, density_ratio = weather_terms(
-            *(world.table.column(name) for name in ("temp_amb_c", "rel_humidity_pct", "pressure_pa")), xp=NUMPY
-        )
-        weather = np.stack([world.table.column("temp_amb_c"), wetbulb_c, density_ratio], axis=1)
-        self._weather = self._state_array(weather)
+        self._weather = self._state_array(self._weather_columns())
         self._columns = {name: world.table.settle_index[name] for name in world.table.settle_names}
         self._draws = self._integers(np.arange(3 * cohorts))
         self._ages = self._of_sites(self._state_array(np.zeros((num_envs, cohorts))))
@@ -438,15 +452,21 @@ class SiteCore:
         self._block_at = 0
         self._carry: SiteCarry
 
+    def _weather_columns(self) -> np.ndarray:
+        """What the twin takes of the weather, by row, (T, 3)."""
+        temp_amb_c, rel_humidity_pct, pressure_pa = (self.world.table.column(name) for name in WEATHER)
+        wetbulb_c, density_ratio = weather_terms(temp_amb_c, rel_humidity_pct, pressure_pa, xp=NUMPY)
+        return np.stack([temp_amb_c, wetbulb_c, density_ratio], axis=1)
+
     # ------------------------------------------------------------------ state
 
     @property
-    def state(self) -> SiteState:
-        """Physical state."""
+    def state(self) -> Any:
+        """Physical state, as the twin has it (:class:`minesim.site.SiteState`)."""
         return self._batched(self._carry.state)
 
     @state.setter
-    def state(self, value: SiteState) -> None:
+    def state(self, value: Any) -> None:
         self._carry = self._carry._replace(state=without_batch_axis(value) if self._lone else value)
 
     @property
@@ -566,10 +586,8 @@ class SiteCore:
         xp = self.xp
         running = float(options.get("running", 1.0))
         row = self._of_sites(self._settle[self._integers(self.start_row)]).T
-        amb = xp.cast(row[self._columns["temp_amb_c"]], self._like)
         ones = xp.ones_like(bias)
         preset = self.curves.preset_last * ones
-        state = initial_state(self.site, amb, leak, bias, running=running, preset=preset)
         command = FirmwareCommand(run=ones * running, preset=preset, throttle=ones)
         earlier = round(300.0 / self.world.config.dt_ctrl_s) - 1
         local_day = row[self._columns["local_day"]]
@@ -588,23 +606,41 @@ class SiteCore:
         rated_kw = self.world.params.curves.power_rated_site_w * 1e-3
         # A site that ran before has its month's peak behind it; in the first day of a month nothing is booked yet.
         first_day = row[self._columns["month_fraction"]] < 1.0 / 31.0
-        default_kw = xp.where(first_day, 0.0, rated_kw * running + 0.0 * power_kw)
+        default_kw = xp.where(first_day, 0.0, self._peak_before_kw * running + 0.0 * power_kw)
         given = options.get("month_peak_frac")
         peak_kw = default_kw if given is None else default_kw * 0.0 + float(given) * rated_kw
         meter = initial_meter(power_kw, peak_kw, row[self._columns["billing_month"]], xp=xp)
+        state, telemetry = self._begin(running, command, power_w, leak, bias, row)
+        return SiteCarry(state, history, meter, telemetry, site_w)
+
+    def _begin(
+        self, running: float, command: FirmwareCommand, power_w: Array, leak: Array, bias: Array, row: Array
+    ) -> tuple[Any, Telemetry]:
+        """The twin at the start of an episode, and its first readings.
+
+        Args:
+            running: 1 for a running site, 0 for a standing one.
+            command: in force, (B, M).
+            power_w: of one miner under it, W, (B, M).
+            leak, bias: see :func:`minesim.site.initial_state`.
+            row: settlement columns of the present row, (columns, B).
+        """
+        xp = self.xp
+        amb = xp.cast(row[self._columns["temp_amb_c"]], self._like)
+        state = initial_state(self.site, amb, leak, bias, running=running, preset=command.preset)
         board_c = xp.round(xp.max(state.temp_sink_c, axis=0))
         telemetry = Telemetry(
-            hashrate_ths=self.curves.hashrate_rated_ths * ones * running,
+            hashrate_ths=self.curves.hashrate_rated_ths * command.run,
             power_w=power_w,
             temp_chip_c=board_c + self.site.params.firmware.chip_offset_k,
             temp_board_c=board_c,
             fan_duty=xp.exp(state.log_duty),
-            hashing=ones * running,
-            age_s=0.0 * ones,
-            power_site_w=site_w,
+            hashing=command.run,
+            age_s=0.0 * command.run,
+            power_site_w=xp.sum(self.curves.count * power_w, axis=-1),
             temp_intake_c=amb,
         )
-        return SiteCarry(state, history, meter, telemetry, site_w)
+        return state, telemetry
 
     # ------------------------------------------------------------------ coming back, and branching
 
@@ -643,7 +679,7 @@ class SiteCore:
 
     def branch(self, rows: Sequence[int] | np.ndarray) -> SiteCore:
         """A new core whose sites go on from where the sites ``rows`` of this one are, on the same draws."""
-        other = SiteCore(self.world, len(rows), self._like, compiled=self._compiled)
+        other = type(self)(self.world, len(rows), self._like, compiled=self._compiled)
         other.restore(self.snapshot().rows(np.asarray(rows, np.int64)))
         return other
 
@@ -703,7 +739,7 @@ class SiteCore:
         """Rows of a table, (B, n), or one row (n,) of a lone site."""
         return table[rows] if self._lone else self.xp.rows(table, rows)
 
-    def _exogenous(self, weather: Array) -> Exogenous:
+    def _exogenous(self, weather: Array) -> Any:
         """Weather, (3, B) or (3,), and what the site makes of it; it often stays over many rows."""
         amb_c, wetbulb_c, density_ratio = weather
         exog = Exogenous(amb_c, wetbulb_c, density_ratio, self._ages)

@@ -14,6 +14,7 @@ from minesim.errors import ParamsError, explain, nearest
 HASHRATE_TUNING = "minesim/HashrateTuning-v0"
 OVERCLOCK = "minesim/Overclock-v0"
 COOLING = "minesim/Cooling-v0"
+SITE = "minesim/Site-v0"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class EnvEntry:
         page: of the docs.
         vector_entry_point: of the native batch; None where there is none.
         torch_entry_point: of the batch as torch tensors; None where there is none.
+        parallel_entry_point: of the form with several agents (PettingZoo); None where there is none.
         is_site: whether it is a site in a scenario, with difficulty, batch and torch.
     """
 
@@ -34,6 +36,7 @@ class EnvEntry:
     page: str
     vector_entry_point: str | None = None
     torch_entry_point: str | None = None
+    parallel_entry_point: str | None = None
     is_site: bool = False
 
 
@@ -57,6 +60,14 @@ ENVS: Mapping[str, EnvEntry] = {
         "docs/envs/cooling.md",
         "minesim.envs.cooling:CoolingVectorEnv",
         "minesim.envs.cooling:CoolingTorchBatch",
+        "minesim.envs.cooling_zones:CoolingZonesEnv",
+    ),
+    SITE: EnvEntry(
+        "minesim.envs.site:SiteEnv",
+        "a site in its hall: power of every cohort and the cooling, for one bill",
+        "docs/envs/site.md",
+        "minesim.envs.site:SiteVectorEnv",
+        "minesim.envs.site:SiteTorchBatch",
     ),
 }
 """The one table of environments."""
@@ -87,7 +98,23 @@ def make_torch(env_id: str, num_envs: int, device: str = "cpu", **options: Any) 
         MissingExtraError: torch is not installed.
     """
     makers = {name: row.torch_entry_point for name, row in ENVS.items() if row.torch_entry_point is not None}
+    return _entry(env_id, makers, "in torch")(num_envs, device, **options)
+
+
+def make_parallel(env_id: str, **options: Any) -> Any:
+    """The form of an environment with several agents, a PettingZoo ``ParallelEnv``
+    (see :class:`minesim.envs.cooling_zones.CoolingZonesEnv`).
+
+    Raises:
+        ParamsError: unknown id (nearest names suggested).
+        MissingExtraError: pettingzoo is not installed.
+    """
+    makers = {name: row.parallel_entry_point for name, row in ENVS.items() if row.parallel_entry_point is not None}
+    return _entry(env_id, makers, "with several agents")(**options)
+
+
+def _entry(env_id: str, makers: Mapping[str, str], form: str) -> Any:
     if env_id not in makers:
-        raise ParamsError(explain(f"no environment {env_id!r} in torch", fix=nearest(env_id, makers)))
+        raise ParamsError(explain(f"no environment {env_id!r} {form}", fix=nearest(env_id, makers)))
     module, _, name = makers[env_id].partition(":")
-    return getattr(importlib.import_module(module), name)(num_envs, device, **options)
+    return getattr(importlib.import_module(module), name)

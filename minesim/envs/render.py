@@ -153,7 +153,7 @@ def draw_site(core: SiteCore, day: Sequence[Record]) -> npt.NDArray[np.uint8]:
     """
     views = cohort_views(core)
     figure = page()
-    _draw_header(figure, core, day)
+    draw_header(figure, core, day)
     _draw_cohorts(figure, core, views)
     _draw_day(figure, core, day)
     return pixels(figure)
@@ -162,16 +162,18 @@ def draw_site(core: SiteCore, day: Sequence[Record]) -> npt.NDArray[np.uint8]:
 # ---------------------------------------------------------------------- header
 
 
-def _now_utc(core: SiteCore) -> np.datetime64:
+def now_utc(core: SiteCore) -> np.datetime64:
+    """The moment that the first site of a core has come to."""
     start = core.world.table.start_utc[int(core.start_row[0])].astype("datetime64[s]")
     return np.datetime64(start, "s") + np.timedelta64(round(int(core.step_count[0]) * core.world.config.dt_ctrl_s), "s")
 
 
-def _draw_header(figure: Figure, core: SiteCore, day: Sequence[Record]) -> None:
+def draw_header(figure: Figure, core: SiteCore, day: Sequence[Record]) -> None:
+    """What and when it is, and the headline numbers of the last step and the last day."""
     world = core.world
     spec = world.config.site
     title = f"{spec if isinstance(spec, str) else spec.name}, {world.scenario.name}"
-    moment = local_time(_now_utc(core), core.world.scenario.site_timezone).strftime("%a %Y-%m-%d %H:%M %Z")
+    moment = local_time(now_utc(core), core.world.scenario.site_timezone).strftime("%a %Y-%m-%d %H:%M %Z")
     figure.text(0.02, 0.955, title, fontsize=15, color=INK, weight="bold", va="center")
     figure.text(
         0.02,
@@ -406,15 +408,16 @@ def _draw_day(figure: Figure, core: SiteCore, day: Sequence[Record]) -> None:
         "power, kW": (0.56, 0.385, 0.42, 0.20),
         "temperature, °C": (0.56, 0.075, 0.42, 0.23),
     }
-    panels = day_panels(figure, places, clock_ticks(_now_utc(core), core.world.scenario.site_timezone), bool(day))
+    panels = day_panels(figure, places, clock_ticks(now_utc(core), core.world.scenario.site_timezone), bool(day))
     if not day:
         return
-    _draw_price(panels[0], hours, series(day, "energy_price_usd_per_mwh"))
-    _draw_power(panels[1], core, hours, day)
-    _draw_temps(panels[2], core, hours, day)
+    draw_price(panels[0], hours, series(day, "energy_price_usd_per_mwh"))
+    draw_power(panels[1], core, hours, day)
+    draw_temps(panels[2], core, hours, day)
 
 
-def _draw_price(axes: Axes, hours: Numbers, price: Numbers) -> None:
+def draw_price(axes: Axes, hours: Numbers, price: Numbers) -> None:
+    """Energy price by step; spikes on a symmetric logarithm."""
     axes.stairs(price, hours, color=PRICE, linewidth=1.8, baseline=None)
     axes.axhline(0.0, color=GREY, linewidth=0.8)
     low, high = min(float(price.min()), 0.0), max(float(price.max()), 1.0)
@@ -429,7 +432,8 @@ def _draw_price(axes: Axes, hours: Numbers, price: Numbers) -> None:
         axes.set_ylim(low - (margin if low < 0.0 else 0.0), high + margin)
 
 
-def _draw_power(axes: Axes, core: SiteCore, hours: Numbers, day: Sequence[Record]) -> None:
+def draw_power(axes: Axes, core: SiteCore, hours: Numbers, day: Sequence[Record]) -> None:
+    """Power of the site and of its cooling beside the fleet's rating."""
     site_kw, cooling_kw = series(day, "power_site_kw"), series(day, "power_cooling_kw")
     rated_kw = core.world.params.curves.power_rated_site_w * 1e-3
     axes.stairs(site_kw, hours, fill=True, color=POWER, alpha=0.25)
@@ -440,7 +444,8 @@ def _draw_power(axes: Axes, core: SiteCore, hours: Numbers, day: Sequence[Record
     legend(axes)
 
 
-def _draw_temps(axes: Axes, core: SiteCore, hours: Numbers, day: Sequence[Record]) -> None:
+def draw_temps(axes: Axes, core: SiteCore, hours: Numbers, day: Sequence[Record]) -> None:
+    """Hottest chip, intakes and outdoor air."""
     for name, colour, label in (
         ("temp_chip_max_c", CHIP, "hottest chip"),
         ("temp_intake_c", INTAKE, "intake"),

@@ -31,15 +31,17 @@ from minesim.envs.render_parts import (
 )
 from minesim.errors import TelemetryError, explain
 from minesim.physics.airflow import air_flows
+from minesim.tasks.cooling import setting_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from minesim.envs.cooling_core import CoolingCore
+    from minesim.hall import Hall, HallOutcome
 
 SHOWN = {"exhaust_speed": "#0072b2", "intake_speed": "#56b4e9", "pad_duty": "#009e73", "damper": "#cc79a7"}
-"""Actions that are drawn as shares, and their colours."""
+"""Settings that are drawn as shares, means over zones, and their colours."""
 
 
 def draw_hall(core: CoolingCore, day: Sequence[Record]) -> npt.NDArray[np.uint8]:
@@ -60,7 +62,7 @@ def draw_hall(core: CoolingCore, day: Sequence[Record]) -> npt.NDArray[np.uint8]
         raise TelemetryError(explain("there is no hall to draw", fix="Call reset of a single environment first."))
     figure = page()
     _draw_header(figure, core)
-    _draw_room(figure, core)
+    draw_room(figure, core.world.config.layout_name, core.hall, core.outcome)
     _draw_day(figure, core, day)
     return pixels(figure)
 
@@ -82,15 +84,15 @@ def _draw_header(figure: Figure, core: CoolingCore) -> None:
     figure.text(0.02, 0.91, told, fontsize=11, color=INK, va="center")
 
 
-def _draw_room(figure: Figure, core: CoolingCore) -> None:
-    hall, outcome = core.hall, core.outcome
+def draw_room(figure: Figure, layout_name: str, hall: Hall, outcome: HallOutcome) -> None:
+    """The air of one hall with miners, fans and flows, in the upper half of a page."""
     miners, plant = hall.miners, outcome.plant
     inputs = np.concatenate(
         [miners.count * miners.flow_max_m3_per_s * outcome.duty, plant.fan_flow_m3_per_s, plant.damper_flow_m3_per_s]
     )
     flows = air_flows(hall.room.basis, inputs, xp=NUMPY)
     axes = figure.add_axes((0.04, 0.47, 0.87, 0.40))
-    draw_field(axes, layout(core.world.config.layout_name), hall.room.grid, flows, outcome.air_c)
+    draw_field(axes, layout(layout_name), hall.room.grid, flows, outcome.air_c)
     bar = figure.add_axes((0.935, 0.53, 0.012, 0.28))
     figure.colorbar(axes.images[0], cax=bar, label="air, °C")
 
@@ -115,11 +117,13 @@ def _draw_day(figure: Figure, core: CoolingCore, day: Sequence[Record]) -> None:
     ):
         power.stairs(series(day, name) / 1e3, hours, color=colour, linewidth=1.8, baseline=None, label=label)
     power.set_ylim(bottom=0.0)
-    for name, colour in SHOWN.items():
-        if name in core.world.action_names:
-            _stairs(settings, series(day, name), hours, colour, name.partition("_")[0])
-    loads = [name for name in core.world.action_names if name.startswith("load_")]
-    _stairs(settings, np.mean([series(day, name) for name in loads], axis=0), hours, CHIP, "load")
+    names = core.world.action_names
+    shown = {setting: [name for name in names if setting_of(name) == setting] for setting in SHOWN}
+    shown["load"] = [name for name in names if name.startswith("load_")]
+    for setting, group in shown.items():
+        if group:
+            mean = np.mean([series(day, name) for name in group], axis=0)
+            _stairs(settings, mean, hours, SHOWN.get(setting, CHIP), setting.partition("_")[0])
     settings.set_ylim(-0.03, 1.03)
     for axes in (temps, power, settings):
         legend(axes)

@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
 import numpy as np
 
+from minesim.arrays import Array
 from minesim.control.channels import ObservationSchema
 from minesim.envs.core import EnvConfig, SiteCore, World, build_world
 from minesim.errors import ParamsError, explain, nearest
 
+Config = TypeVar("Config", bound=EnvConfig)
+
 
 def make_config(**options: Any) -> EnvConfig:
-    """An :class:`EnvConfig` from keyword arguments.
+    """An :class:`EnvConfig` from keyword arguments, see :func:`config_of`."""
+    return config_of(EnvConfig, options)
+
+
+def config_of(kind: type[Config], options: Mapping[str, Any]) -> Config:
+    """A configuration from keyword arguments; all rows count where neither scenario nor split is given.
 
     Raises:
         ParamsError: an unknown keyword (nearest names suggested).
     """
-    known = EnvConfig.__dataclass_fields__
+    known = kind.__dataclass_fields__
     for name in options:
         if name not in known:
             raise ParamsError(explain(f"environment option {name!r} is unknown", fix=nearest(name, known)))
     if "scenario" in options or "split" in options:
-        return EnvConfig(**options)
-    return EnvConfig(**options, split=None)
+        return kind(**options)
+    return kind(**options, split=None)
+
+
+def site_core(
+    world: World | None, options: Mapping[str, Any], num_envs: int = 1, like: Array | None = None, **how: bool
+) -> SiteCore:
+    """A core over a furnished world, or over one that is built from keyword arguments.
+
+    Args:
+        world: shared; None to build one.
+        options: fields of :class:`minesim.envs.core.EnvConfig`.
+        num_envs, like, how: as for :class:`minesim.envs.core.SiteCore`.
+    """
+    return SiteCore(build_world(make_config(**options)) if world is None else world, num_envs, like, **how)
 
 
 def spaces(world: World, schema: ObservationSchema) -> tuple[gym.spaces.Box, gym.spaces.Box]:
@@ -44,14 +66,15 @@ class HashrateTuningEnv(gym.Env[np.ndarray, np.ndarray]):
         options: fields of :class:`minesim.envs.core.EnvConfig`.
     """
 
+    _furnish: ClassVar[Callable[..., SiteCore]] = staticmethod(site_core)
     metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012  (Gymnasium declares it so)
 
     def __init__(self, render_mode: str | None = None, *, world: World | None = None, **options: Any) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ParamsError(explain(f"render_mode is {render_mode!r}", allowed="None or 'rgb_array'"))
         self.render_mode = render_mode
-        self.world = build_world(make_config(**options)) if world is None else world
-        self.core = SiteCore(self.world, 1)
+        self.core = self._furnish(world, options)
+        self.world = self.core.world
         self.schema = self.core.schema
         self.observation_space, self.action_space = spaces(self.world, self.schema)
         self._seeded = False

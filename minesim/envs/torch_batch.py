@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from minesim.arrays import torch_namespace
-from minesim.envs.core import SiteCore, World, build_world
+from minesim.envs.core import SiteCore, World
 from minesim.envs.native import NativeTorchBatch, check_count
-from minesim.envs.single import make_config, spaces
+from minesim.envs.single import site_core, spaces
 
 
 class TorchBatch(NativeTorchBatch):
@@ -23,6 +24,8 @@ class TorchBatch(NativeTorchBatch):
         world: a compiled world to share; otherwise one is built from ``options``.
         options: fields of :class:`minesim.envs.core.EnvConfig`.
     """
+
+    _furnish: ClassVar[Callable[..., SiteCore]] = staticmethod(site_core)
 
     def __init__(
         self,
@@ -40,9 +43,9 @@ class TorchBatch(NativeTorchBatch):
         import torch
 
         check_count(num_envs)
-        self.world = build_world(make_config(**options)) if world is None else world
         like = torch.zeros(1, dtype=torch.float64 if double else torch.float32, device=device)
         self.device = like.device
-        self.core = SiteCore(self.world, num_envs, like, compiled=compiled)
+        self.core = self._furnish(world, options, num_envs, like, compiled=compiled)
+        self.world = self.core.world
         self.schema = self.core.schema
         super().__init__(self.core, self.world.horizon_steps, spaces(self.world, self.schema), seed, stagger)

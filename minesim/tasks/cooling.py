@@ -5,11 +5,14 @@ Shapes: A numbers of an action, M groups, B halls **last**, as in :mod:`minesim.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from minesim.arrays import Array, Namespace
+from minesim.errors import ParamsError, explain
 from minesim.hall import Hall, HallCommand, HallOutcome
-from minesim.physics.cooling import OFF, PlantCommand
+from minesim.physics.cooling import OFF, PlantCommand, PlantParams
+from minesim.physics.room_plan import RoomFan, RoomPlan
 from minesim.site_spec import MARGIN_USD_PER_THS_DAY
 from minesim.units import SECONDS_PER_DAY, SECONDS_PER_HOUR
 
@@ -21,6 +24,8 @@ W_PER_MW = 1e6
 KG_PER_M3 = 1000.0
 LIMITS = ("cost_chip", "cost_gradient", "cost_dewpoint")
 """Limits of :func:`cost_terms`."""
+IN_ZONES = ("exhaust_speed", "intake_speed", "damper")
+"""Settings that each zone of a hall has for itself."""
 
 
 @dataclass(frozen=True)
@@ -41,49 +46,127 @@ class CoolingTask:
     reward_usd: float = 1.0
 
 
-def action_names(hall: Hall, zones: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of an action's numbers: only what the hall has.
+@dataclass(frozen=True)
+class ActionParts:
+    """Which numbers of an action set which parts of a hall.
+
+    Attributes:
+        rows: row of miners that each group stands in; a row carries its own share of load.
+        fans, dampers: zone of each, from 1; all 0 where the hall is one zone.
+    """
+
+    rows: tuple[str, ...]
+    fans: tuple[int, ...]
+    dampers: tuple[int, ...]
+
+
+def action_parts(plan: RoomPlan, zones: int = 1) -> ActionParts:
+    """Cut a layout into zones of equal length, west to east; a zone has the fans and dampers whose middle lies in it.
 
     Args:
-        hall: the hall.
-        zones: rows of miners, each of which carries its own share of load.
+        plan: the layout.
+        zones: how many.
+
+    Raises:
+        ParamsError: no zone, or one without a fan or damper.
     """
-    plant = hall.plant
-    parts = {
-        "exhaust_speed": 1.0 in plant.fan_is_exhaust,
-        "intake_speed": 0.0 in plant.fan_is_exhaust,
-        "pad_duty": plant.pad is not None,
-        "dx_set": plant.dx is not None,
-        "damper": bool(plant.damper_flow_m3_per_s),
-    }
-    return tuple(name for name, there in parts.items() if there) + tuple(f"load_{zone}" for zone in zones)
+    if zones < 1:
+        raise ParamsError(explain(f"zones is {zones}", allowed="1 or more"))
+    fans = tuple(zone_at(plan, zones, fan_middle_m(plan, fan)) for fan in plan.fans)
+    dampers = tuple(zone_at(plan, zones, 0.5 * (part.from_m + part.to_m)) for part in plan.dampers)
+    empty = sorted(set(range(1, zones + 1)) - {*fans, *dampers})
+    if empty and zones > 1:
+        what = f"zone {empty[0]} of {zones} has neither fan nor damper"
+        raise ParamsError(explain(what, origin=f"layout {plan.name!r}", fix="Take fewer zones."))
+    rows = tuple(group.row for group in plan.groups)
+    if zones == 1:
+        return ActionParts(rows, (0,) * len(fans), (0,) * len(dampers))
+    return ActionParts(rows, fans, dampers)
 
 
-def command_of(
-    action: Array, names: tuple[str, ...], hall: Hall, zone_of: tuple[str, ...], *, xp: Namespace
-) -> HallCommand:
+def fan_middle_m(plan: RoomPlan, part: RoomFan) -> float:
+    """Where a fan sits along the room, m from its west end."""
+    ends = {"west": 0.0, "east": plan.length_m}
+    return ends.get(part.wall, 0.5 * (part.from_m + part.to_m))
+
+
+def zone_at(plan: RoomPlan, zones: int, x_m: float) -> int:
+    """The zone, from 1, of a place along the room."""
+    return min(zones, 1 + int(zones * x_m / plan.length_m))
+
+
+def zoned(setting: str, zone: int) -> str:
+    """Name of a setting in a zone; the setting itself where the hall is one zone."""
+    return f"{setting}_z{zone}" if zone else setting
+
+
+def setting_of(name: str) -> str:
+    """The setting that a number of an action is, without its zone.
+
+    >>> setting_of("exhaust_speed_z2")
+    'exhaust_speed'
+    """
+    return next((setting for setting in IN_ZONES if name.startswith(setting)), name)
+
+
+def plant_names(plant: PlantParams, parts: ActionParts) -> tuple[str, ...]:
+    """Names of the numbers of an action that set the plant: only what the hall has."""
+    exhausts, intakes = (
+        tuple(dict.fromkeys(zone for zone, out in zip(parts.fans, plant.fan_is_exhaust, strict=True) if out == kind))
+        for kind in (1.0, 0.0)
+    )
+    return (
+        *(zoned("exhaust_speed", zone) for zone in exhausts),
+        *(zoned("intake_speed", zone) for zone in intakes),
+        *(("pad_duty",) if plant.pad is not None else ()),
+        *(("dx_set",) if plant.dx is not None else ()),
+        *(zoned("damper", zone) for zone in dict.fromkeys(parts.dampers)),
+    )
+
+
+def action_names(plant: PlantParams, parts: ActionParts) -> tuple[str, ...]:
+    """Names of an action's numbers: those of the plant, and the load of each row of miners."""
+    return plant_names(plant, parts) + tuple(f"load_{row}" for row in dict.fromkeys(parts.rows))
+
+
+def plant_command(
+    share: Mapping[str, Array], plant: PlantParams, parts: ActionParts, none: Array, *, xp: Namespace
+) -> PlantCommand:
+    """What the plant is set to: a share of 0 is standstill, dry, closed or coldest; 1 is full, or the coil off.
+
+    Args:
+        share: by name of :func:`plant_names`, 0 to 1, () or (B,).
+        plant: the plant.
+        parts: what each name sets.
+        none: zeros, () or (B,).
+        xp: namespace of the arrays.
+    """
+    low_c, high_c = DX_SET_C
+    kinds = ["exhaust_speed" if out else "intake_speed" for out in plant.fan_is_exhaust]
+    fans = [share[zoned(kind, zone)] for kind, zone in zip(kinds, parts.fans, strict=True)]
+    dampers = [share[zoned("damper", zone)] for zone in parts.dampers]
+    coil = share.get("dx_set", none + 1.0)
+    return PlantCommand(
+        fan_speed=xp.stack(fans, 0) if fans else xp.stack([none], 0)[:0],
+        damper=xp.stack(dampers, 0) if dampers else xp.stack([none], 0)[:0],
+        pad_duty=share.get("pad_duty", none),
+        temp_dx_set_c=xp.where(coil < 1.0, low_c + (high_c - low_c) * coil, none + OFF),
+    )
+
+
+def command_of(action: Array, names: tuple[str, ...], hall: Hall, parts: ActionParts, *, xp: Namespace) -> HallCommand:
     """Command of an action: -1 is standstill, dry, closed, coldest or least load; 1 is full, or the coil off.
 
     Args:
         action: numbers in -1 to 1 (held to it), (A,) or (A, B).
         names: from :func:`action_names`.
         hall: as there.
-        zone_of: zone of each group.
+        parts: what each name sets.
         xp: namespace of the arrays.
     """
     share = dict(zip(names, 0.5 + 0.5 * xp.clip(action, -1.0, 1.0), strict=True))
-    none = 0.0 * action[0]
-    low_c, high_c = DX_SET_C
-    fans = [share.get("exhaust_speed" if out else "intake_speed", none) for out in hall.plant.fan_is_exhaust]
-    dampers = [share.get("damper", none) for _ in hall.plant.damper_flow_m3_per_s]
-    coil = share.get("dx_set", none + 1.0)
-    plant = PlantCommand(
-        fan_speed=xp.stack(fans, 0) if fans else action[:0],
-        damper=xp.stack(dampers, 0) if dampers else action[:0],
-        pad_duty=share.get("pad_duty", none),
-        temp_dx_set_c=xp.where(coil < 1.0, low_c + (high_c - low_c) * coil, none + OFF),
-    )
-    loads = [LOAD_MIN + (1.0 - LOAD_MIN) * share[f"load_{zone}"] for zone in zone_of]
+    plant = plant_command(share, hall.plant, parts, 0.0 * action[0], xp=xp)
+    loads = [LOAD_MIN + (1.0 - LOAD_MIN) * share[f"load_{row}"] for row in parts.rows]
     return HallCommand(plant, xp.stack(loads, 0))
 
 
@@ -107,10 +190,15 @@ def reward_terms(
         "cooling_usd": -outcome.power_cooling_w * usd_per_w,
         "miner_fans_usd": -xp.sum(count * outcome.power_fan_w, axis=0) * usd_per_w,
         "leakage_usd": -xp.sum(count * outcome.power_leak_w, axis=0) * usd_per_w,
-        "water_usd": -outcome.plant.water_kg_per_s * (dt_s / KG_PER_M3 * task.water_usd_per_m3),
+        "water_usd": -water_usd(task, outcome, dt_s),
         "lost_usd": -lost_ths * (task.margin_usd_per_ths_day * dt_s / SECONDS_PER_DAY),
         "wear_usd": -outcome.wear_usd,
     }
+
+
+def water_usd(task: CoolingTask, outcome: HallOutcome, dt_s: float) -> Array:
+    """What the water of a step costs, USD, () or (B,)."""
+    return outcome.plant.water_kg_per_s * (dt_s / KG_PER_M3 * task.water_usd_per_m3)
 
 
 def cost_terms(task: CoolingTask, outcome: HallOutcome, structure_c: Array, *, xp: Namespace) -> dict[str, Array]:

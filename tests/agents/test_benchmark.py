@@ -16,9 +16,10 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from agents.benchmark import pool
-from agents.benchmark.contenders import Seeds, contenders
+from agents.benchmark.contenders import contenders
 from agents.benchmark.pool import Task, run_tasks
 from agents.benchmark.settings import BenchmarkSettings, Site, Suite, Weeks
+from agents.benchmark.side_by_side import SideBySide
 from agents.benchmark.stage import Stage, Stopped, week_world
 from experiments import benchmark
 from experiments.benchmark import REGRESSED, hydra_arguments, run
@@ -242,7 +243,7 @@ def test_training_seeds_drive_their_own_runs() -> None:
             self.done = done
 
     parts = [Number(0.0), Number(1.0)]
-    policy = Seeds("both", parts, np.array([0, 1, 2, 0, 1, 2]))
+    policy = SideBySide("both", parts, np.array([0, 1, 2, 0, 1, 2]))
     assert policy.act(np.zeros((6, 4)))[:, 0].tolist() == [0.0, 1.0, 0.0, 0.0, 1.0, 0.0]
     policy.reset(np.array([True, False, False, False, True, False]))
     assert parts[0].done.tolist() == [True, False, False, False]
@@ -252,7 +253,7 @@ def test_training_seeds_drive_their_own_runs() -> None:
 START_A_WORKER = """
 import multiprocessing, os, time
 from concurrent.futures import ProcessPoolExecutor
-from agents.benchmark.pool import begin_process
+from agents.benchmark.processes import begin_process
 
 context = multiprocessing.get_context("spawn")
 with ProcessPoolExecutor(1, mp_context=context, initializer=begin_process) as pool:

@@ -62,7 +62,7 @@ def test_what_is_called_safe_is_safe_on_the_real_unit(study: Study) -> None:
     centre = study.recommend()
     near = problem.snap(centre + rng.normal(0, 1, (4000, 5)) * [0.15, 20, 20, 20, 8])
     surrogate = study.method.surrogate(problem, study.told)
-    called = surely_safe(surrogate, features(problem, near)) & problem.allowed(near)
+    called = surely_safe(surrogate, surrogate.forecast(features(problem, near))) & problem.allowed(near)
     assert called.sum() > 50
     assert problem.safe(near[called]).mean() > 0.99
 
@@ -71,7 +71,8 @@ def test_the_belief_finds_the_silicon_of_a_unit(study: Study) -> None:
     problem = study.problem
     surrogate = study.method.surrogate(problem, study.told)
     x = np.array([study.told[-1].setting])
-    mean, spread = surrogate.marginals(features(problem, x))
+    at = surrogate.forecast(features(problem, x))
+    mean, spread = at.mean, at.spread
     true = problem.truth(x)
     assert (np.abs(mean[0, BASE:] - true.margin_rel[0]) < np.maximum(4.0 * spread[0, BASE:], 0.002)).all()
     assert math.exp(mean[0, 0]) == pytest.approx(true.power_w[0], rel=0.01)
@@ -159,7 +160,7 @@ def test_a_trip_teaches_margins_and_is_not_recommended(problem: TuningProblem) -
     study.tell(1, trip)
     np.testing.assert_allclose(study.recommend(), first.setting)
     surrogate = study.method.surrogate(problem, study.told)
-    assert not surely_safe(surrogate, features(problem, np.array([second.setting])))[0]
+    assert not surely_safe(surrogate, surrogate.forecast(features(problem, np.array([second.setting]))))[0]
     assert problem.check(study.ask()[0].setting) is not None
 
 
@@ -186,8 +187,7 @@ def test_several_merits_spread_over_a_front(problem: TuningProblem) -> None:
     carry_out(study, 5)
     x = features(problem, np.array([t.setting for t in study.told]))
     surrogate = Surrogate(problem, study.told, catalog_belief(problem))
-    means, _ = surrogate.marginals(x)
-    values = merits(surrogate, torch.as_tensor(means), x).numpy()
+    values = merits(surrogate, torch.as_tensor(surrogate.forecast(x).mean), x).numpy()
     dominated = np.array([(values >= v).all(axis=1) & (values > v).any(axis=1) for v in values]).any(axis=1)
     assert (~dominated).sum() >= 3
     assert problem.safe(np.array([t.setting for t in study.told])).all()

@@ -69,7 +69,7 @@ def test_every_rule_acts_within_bounds_and_is_a_policy(world: CoolingWorld, foun
     rows = week_rows(world, "validation", 300)
     for rule in rules:
         assert isinstance(rule, Policy)
-        told = play(rule, world, rows)
+        told = play(rule, world, rows, np.arange(len(rows)))
         assert set(told) == set(MEASURES)
         assert all(np.isfinite(values).all() and values.shape == rows.shape for values in told.values())
     with pytest.raises(ParamsError, match="'temp_moon_c' is not observed"):
@@ -91,8 +91,8 @@ def test_the_steady_rule_costs_less_than_a_fixed_speed_that_is_allowed_all_year(
     world: CoolingWorld, found: SteadyMap
 ) -> None:
     know, rows = knowledge_of(world), week_rows(world, "validation", 200)
-    fixed = play(FixedCooling(know, *least_allowed_speed(world, found)), world, rows)
-    best = play(SteadyBest(know, found), world, rows)
+    fixed = play(FixedCooling(know, *least_allowed_speed(world, found)), world, rows, np.arange(len(rows)))
+    best = play(SteadyBest(know, found), world, rows, np.arange(len(rows)))
     assert (best["cost_usd"] <= fixed["cost_usd"] + 1e-6).mean() > 0.9
     assert best["cost_usd"].mean() < 0.97 * fixed["cost_usd"].mean()
     # Where energy costs nothing the cheapest setting is not the one with the least energy.
@@ -118,7 +118,9 @@ def test_behind_the_shield_a_wild_policy_keeps_chips_and_intakes_within_limits(w
     """Dew on metal after a humid front arrives is the one limit that no setting of the moment can keep."""
     know, rows = knowledge_of(world), np.concatenate([hot_rows(world), week_rows(world, "train", 1000)])
     shield = Shield(world)
-    free, held = (play(policy, world, rows) for policy in (Wild(know), Shielded(Wild(know), shield)))
+    free, held = (
+        play(policy, world, rows, np.arange(len(rows))) for policy in (Wild(know), Shielded(Wild(know), shield))
+    )
     assert free["hot_spots"].sum() > 0.0
     assert held["hot_spots"].sum() == 0.0
     assert 0 < shield.changed[0] < shield.changed[1]

@@ -6,6 +6,7 @@ first step (compilation included) is told apart from steady state.
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import statistics
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 from importlib import util
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -136,37 +138,37 @@ def small_sites(parts: Sequence[str]) -> Table:
 
 
 def halls() -> Table:
-    """Cooled halls of 16 groups on 8 x 4 cells, by processor time: other work on the machine matters little."""
-    from minesim.envs.cooling import CoolingEnv, CoolingVectorEnv
+    """Halls of 16 groups on 8 x 4 cells, by processor time: other work on the machine matters little."""
+    from minesim.envs import make_torch
 
-    table = Table(title="Cooling-v0, 40-ft container, 8 x 4 cells, processor time of one thread", title_justify="left")
+    table = Table(title="40-ft container, 8 x 4 cells, processor time of one thread", title_justify="left")
     for name in ("what", "halls", "best hall-steps/s", "median hall-steps/s"):
         table.add_column(name, justify="left" if name == "what" else "right")
-    env = CoolingEnv()
-    env.reset(seed=0)
-    action = env.action_space.sample()
+    for env_id in ("minesim/Cooling-v0", "minesim/Site-v0"):
+        env: Any = gym.make(env_id).unwrapped
+        env.reset(seed=0)
+        action = env.action_space.sample()
 
-    def alone() -> None:
-        if env.step(action)[3]:
-            env.reset()
+        def alone(env: Any = env, action: Any = action) -> None:
+            if env.step(action)[3]:
+                env.reset()
 
-    cases: list[tuple[str, int, Callable[[], Any]]] = [("gymnasium env, numpy", 1, alone)]
-    batch = CoolingVectorEnv(HALLS, world=env.world)
-    batch.reset(seed=0)
-    actions = batch.action_space.sample()
-    cases.append(("vector env, numpy", HALLS, lambda: batch.step(actions)))
-    if util.find_spec("torch"):
-        import torch
+        batch: Any = gym.make_vec(env_id, HALLS, world=env.world)
+        batch.reset(seed=0)
+        actions = batch.action_space.sample()
+        cases: list[tuple[str, int, Callable[[], Any]]] = [
+            ("gymnasium env, numpy", 1, alone),
+            ("vector env, numpy", HALLS, functools.partial(batch.step, actions)),
+        ]
+        if util.find_spec("torch"):
+            import torch
 
-        from minesim.envs.cooling import CoolingTorchBatch
-
-        tensors = CoolingTorchBatch(HALLS, world=env.world)
-        tensors.reset()
-        given = torch.as_tensor(actions)
-        cases.append(("torch", HALLS, lambda: tensors.step(given)))
-    for what, count, step in cases:
-        _, best, median = measure(step, count, time.process_time)
-        table.add_row(what, f"{count:,}", f"{best:,.0f}", f"{median:,.0f}")
+            tensors = make_torch(env_id, HALLS, world=env.world)
+            tensors.reset()
+            cases.append(("torch", HALLS, functools.partial(tensors.step, torch.as_tensor(actions))))
+        for what, count, step in cases:
+            _, best, median = measure(step, count, time.process_time)
+            table.add_row(f"{env_id}, {what}", f"{count:,}", f"{best:,.0f}", f"{median:,.0f}")
     return table
 
 

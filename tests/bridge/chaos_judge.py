@@ -50,6 +50,9 @@ NEIGHBOUR_S: Final = 1800.0
 OVER_CAP_S: Final = 900.0
 """Above its cap for longer than this is a violation, while miners that can be written to run: shedding waits for what
 was asked to come down already, and a change of preset takes minutes."""
+SHOWS_S: Final = 360.0
+"""A start that has not shown in the readings so long after it counts as none: what runs then is stopped again for the
+halt that stands."""
 BOOT_S: Final = 900.0
 """A miner mines, and takes a throttle, at the latest so long after its start."""
 CALM_S: Final = 900.0
@@ -128,6 +131,7 @@ class Judge:
         self.stops: Counter[tuple[int, int]] = Counter()
         self.day_count, self._local_day = 0, -1.0
         self.halted: set[int] = set()
+        self.started_s: dict[int, float] = {}
         self.hot = np.zeros(size, int)
         self.over_since_s: float | None = None
         self._answer = emulator.answer
@@ -169,6 +173,8 @@ class Judge:
                 self.heard_s[index][path] = self.now_s
                 if path == "/summary" and not self._on(index, FaultKind.STALE):
                     self.known_w[index] = self.commands_w()[index]
+                    if self.known_w[index] > 0.0 and self.now_s - self.started_s.get(index, -np.inf) <= SHOWS_S:
+                        self.halted.discard(index)
             return delivery
         return self._write(index, request, f"{request.method} {path}")
 
@@ -193,13 +199,12 @@ class Judge:
         if what in HALTS and (delivery.reply is None or after_w[index] < before_w[index]):
             self._judge_stop(index, intent)
         if what in STARTS:
-            self.halted.discard(index)
+            self.started_s[index] = self.now_s
         cycle = None if intent is None else intent.cycle
         moved, highest_w = self.move.get(index, (None, 0.0))
         highest_w = float(highest_w if moved == cycle else before_w[index])
         if after_w[index] > highest_w + THROTTLE_STEP * self.curves.power_rated_w[index]:
-            first = self._first_asked(index, intent, what)
-            self._judge_rise(index, float(after_w[index]) - highest_w, after_w, first, what=what)
+            self._judge_rise(index, float(after_w[index]) - highest_w, after_w, intent, what=what)
         self._note_unheeded(
             index, intent, what, took=bool(after_w[index] != before_w[index]) or not self._on(index, *WRITES)
         )
@@ -251,10 +256,8 @@ class Judge:
         if used >= self.bounds.stops_per_day:
             self.fail(f"miner {index} was stopped for the policy after {used} stops of the day", index)
 
-    def _first_asked(self, index: int, intent: Intent | None, what: str) -> int:
-        """Cycle that a write belongs to: what a miner did not heed and is asked again is still the first command."""
-        if intent is None:
-            return -1
+    def _first_asked(self, index: int, intent: Intent, what: str) -> int:
+        """Cycle that first asked for a write which the miner did not heed then: asked again, it is no new command."""
         write, cycle = self.unheeded.get((index, what), (None, intent.cycle))
         return cycle if write == intent.write else intent.cycle
 
@@ -264,12 +267,13 @@ class Judge:
         else:
             self.unheeded[(index, what)] = (intent.write, self._first_asked(index, intent, what))
 
-    def _judge_rise(self, index: int, size_w: float, after_w: np.ndarray, cycle: int, *, what: str) -> None:
-        now_s = self.now_s
+    def _judge_rise(self, index: int, size_w: float, after_w: np.ndarray, intent: Intent | None, *, what: str) -> None:
+        now_s, cycle = self.now_s, -1 if intent is None else intent.cycle
+        one_command = {cycle} if intent is None else {cycle, self._first_asked(index, intent, what)}
         mine = [rise for rise in self.rises if rise.miner == index]
         # A miner is started with the throttle that it has; its own follows when it mines, for the same command.
         if mine and mine[-1].started and what == THROTTLE and now_s - mine[-1].at_s < BOOT_S:
-            cycle = mine[-1].cycle
+            one_command.add(mine[-1].cycle)
         age_s = now_s - self._heard(index)
         self._worst("s since a miner was heard when it rose", age_s, STALE_S)
         if age_s > STALE_S:
@@ -281,7 +285,7 @@ class Judge:
                     f"miner {index} rose by {size_w:.0f} W, but its neighbour {other} was not heard for {lost_s:.0f} s",
                     index,
                 )
-        earlier = [rise for rise in self.rises if rise.miner == index and rise.cycle != cycle]
+        earlier = [rise for rise in self.rises if rise.miner == index and rise.cycle not in one_command]
         if earlier:
             dwell_s = now_s - earlier[-1].at_s
             self._worst("s between two rises of a miner", dwell_s, self.bounds.dwell_up_s, low=True)

@@ -1,0 +1,256 @@
+"""A training run: some episodes at a time; between them it is judged, saved, stopped and gone on with.
+
+A run that goes on begins new episodes with what it has learned and seen, so it is not bit for bit one that was never
+stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import SAC
+from stable_baselines3.common.logger import Logger
+
+from agents.cooling.episodes import play, week_rows
+from agents.cooling.knowledge import knowledge_of
+from agents.cooling.learning.halls import TrainingHalls
+from agents.cooling.learning.policy import BEST, Meaning, SacPolicy, describe_policy
+from agents.cooling.learning.settings import TrainCoolingSettings
+from agents.cooling.shield import Shield, Shielded
+from agents.cooling.steady import SteadyBest, steady_map
+from agents.rl.checkpoint import (
+    borrowed_random_state,
+    load_checkpoint,
+    random_state,
+    save_checkpoint,
+    save_weights,
+    set_random_state,
+)
+from agents.rl.network import NormalisedObservation
+from agents.rl.tracking import Trackers, open_tracking
+from agents.rl.training import never
+from minesim.bench.files import content_hash
+from minesim.control.policy import Policy
+from minesim.envs.cooling_core import CoolingCore
+
+CHUNK = 144
+"""Control steps of each hall between two rests."""
+PRIMED_STEPS = 288
+"""Control steps of each hall from which the scale of observations is taken."""
+SHOWN = ("train/actor_loss", "train/critic_loss", "train/ent_coef")
+FILLED = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+
+
+@dataclass
+class Judgement:
+    """Validation weeks under a policy.
+
+    Attributes:
+        steps: control steps trained before.
+        cost_usd, violations: of each week.
+    """
+
+    steps: int
+    cost_usd: list[float]
+    violations: list[float]
+
+    def fined(self, fine_usd: float) -> float:
+        """Mean cost of a week with fines, USD."""
+        return float(np.mean(self.cost_usd) + fine_usd * np.mean(self.violations))
+
+
+@dataclass
+class Outcome:
+    """What a run has come to.
+
+    Attributes:
+        steps: control steps trained, of all halls together.
+        finished: whether all were.
+        trained_s: seconds of this call spent in training.
+        judgements: in order; the first is of the untrained network.
+        rule: the same weeks under the rule that the actions may stand on.
+    """
+
+    steps: int = 0
+    finished: bool = False
+    trained_s: float = 0.0
+    judgements: list[Judgement] = field(default_factory=list)
+    rule: Judgement | None = None
+
+    def best(self, fine_usd: float) -> int:
+        """Number of the best judgement."""
+        return int(np.argmin([item.fined(fine_usd) for item in self.judgements]))
+
+
+class CoolingTraining:
+    """A run in its folder; made again over the same folder it goes on where it stopped.
+
+    Args:
+        settings: checked settings.
+
+    Raises:
+        MinesimError: an impossible value.
+    """
+
+    def __init__(self, settings: TrainCoolingSettings) -> None:
+        settings.check()
+        self.settings, self.agent = settings, settings.agent
+        content = asdict(settings)
+        for key in ("out", "tracking", "steps", "evaluate_every", "threads"):
+            del content[key]
+        name = f"{self.agent.name}-{settings.climate}-s{settings.seed}-{content_hash(content)[:8]}"
+        self.folder = Path(settings.out) / name
+        self.outcome = Outcome()
+        self.total = settings.steps
+
+    # ------------------------------------------------------------------ run
+
+    def run(
+        self, stop: Callable[[], bool] = never, on_progress: Callable[[Outcome], None] = lambda outcome: None
+    ) -> Outcome:
+        """Train until all steps are done or ``stop`` says so, from the checkpoint where there is one.
+
+        Raises:
+            MinesimError: a damaged checkpoint.
+        """
+        torch.set_num_threads(self.settings.threads)
+        with borrowed_random_state():
+            self._build(load_checkpoint(self.folder))
+            trackers = open_tracking(
+                self.folder, self.settings.tracking, asdict(self.settings), self.outcome.steps, lambda text: None
+            )
+            try:
+                self._train(trackers, stop, on_progress)
+            finally:
+                trackers.close()
+        return self.outcome
+
+    def _train(self, trackers: Trackers, stop: Callable[[], bool], on_progress: Callable[[Outcome], None]) -> None:
+        outcome, every = self.outcome, self.settings.evaluate_every
+        if outcome.rule is None:
+            outcome.rule = self._judge(SteadyBest(knowledge_of(self.judged), self.steady))
+            self._evaluate(trackers)
+        on_progress(outcome)
+        while outcome.steps < self.total and not stop():
+            began, before = time.monotonic(), outcome.steps
+            self.model.learn(CHUNK * self.agent.envs, log_interval=None, reset_num_timesteps=False)
+            outcome.trained_s += time.monotonic() - began
+            outcome.steps = int(self.model.num_timesteps)
+            logged = self.model.logger.name_to_value
+            figures = {name: float(logged[name]) for name in SHOWN if name in logged}
+            trackers.log({**self.halls.take_means(), **figures}, outcome.steps)
+            if outcome.steps // every > before // every or outcome.steps >= self.total:
+                self._evaluate(trackers)
+                self._save()
+            on_progress(outcome)
+        outcome.finished = outcome.steps >= self.total
+        self._save()
+
+    # ------------------------------------------------------------------ build
+
+    def _build(self, saved: dict[str, Any] | None) -> None:
+        settings, agent = self.settings, self.agent
+        world, self.judged = settings.world(agent.episode_days), settings.world(7.0)
+        self.rows = week_rows(self.judged, "validation", settings.validation_every)
+        self.steady = steady_map(world)
+        rule = SteadyBest(knowledge_of(world), self.steady)
+        meaning = Meaning(agent, world, self.steady)
+        self.halls = TrainingHalls(world, agent, meaning, rule if agent.yardstick else None, settings.seed)
+        self.halls.begin(0 if saved is None else saved["episode"])
+        self.model = SAC(
+            "MlpPolicy",
+            self.halls,
+            learning_rate=agent.learning_rate,
+            buffer_size=agent.buffer_size,
+            learning_starts=agent.learning_starts,
+            batch_size=agent.batch_size,
+            tau=agent.tau,
+            gamma=agent.discount(world.config.dt_s),
+            train_freq=(1, "step"),
+            gradient_steps=agent.updates,
+            policy_kwargs={"net_arch": list(agent.nets), "features_extractor_class": NormalisedObservation},
+            device="cpu",
+            seed=settings.seed,
+        )
+        self.model.set_logger(Logger(folder=None, output_formats=[]))
+        if saved is None:
+            self._prime(rule)
+        else:
+            self._restore(saved)
+        describe_policy(self.folder, self.folder.name, agent, world)
+
+    def _prime(self, rule: SteadyBest) -> None:
+        """First scale of observations, from the rule's halls with actions scattered around its own."""
+        rng = np.random.default_rng([self.settings.seed, 1])
+        core = CoolingCore(self.halls.world, self.agent.envs)
+        core.seed(self.halls._seeds_of_run)
+        seen = [core.reset()]
+        for _ in range(PRIMED_STEPS):
+            action = rule.act(seen[-1])
+            seen.append(core.step(np.clip(action + 0.3 * rng.standard_normal(action.shape), -1.0, 1.0)).observation)
+        policy = self.model.policy
+        for part in (policy.actor, policy.critic, policy.critic_target):
+            part.features_extractor.update(np.stack(seen))
+
+    # ------------------------------------------------------------------ judge, save, go on
+
+    def _judge(self, policy: Policy) -> Judgement:
+        found = play(policy, self.judged, self.rows, np.arange(len(self.rows)))
+        return Judgement(self.outcome.steps, found["cost_usd"].tolist(), found["violations"].tolist())
+
+    def _evaluate(self, trackers: Trackers) -> None:
+        policy: Policy = SacPolicy(
+            self.folder.name, self.model.policy.actor, Meaning(self.agent, self.judged, self.steady)
+        )
+        if self.agent.shielded:
+            policy = Shielded(policy, Shield(self.judged))
+        self.model.policy.set_training_mode(False)
+        outcome, fine_usd = self.outcome, self.settings.fine_usd
+        outcome.judgements.append(self._judge(policy))
+        if outcome.best(fine_usd) == len(outcome.judgements) - 1:
+            save_weights(self.folder / BEST, self.model.policy.state_dict())
+        trackers.log({"validation/fined_usd_per_week": outcome.judgements[-1].fined(fine_usd)}, outcome.steps)
+
+    def _save(self) -> None:
+        model, buffer, outcome = self.model, self.model.replay_buffer, self.outcome
+        filled = buffer.buffer_size if buffer.full else buffer.pos
+        save_checkpoint(
+            self.folder,
+            {
+                "steps": outcome.steps,
+                "episode": int(self.halls.core._episode[0]),
+                "judgements": [asdict(item) for item in outcome.judgements],
+                "rule": None if outcome.rule is None else asdict(outcome.rule),
+                "policy": model.policy.state_dict(),
+                "optimisers": [item.state_dict() for item in self._optimisers()],
+                "log_ent_coef": model.log_ent_coef.detach(),
+                "buffer": {name: getattr(buffer, name)[:filled] for name in FILLED},
+                "place": (buffer.pos, buffer.full),
+                "random": random_state(),
+            },
+        )
+
+    def _optimisers(self) -> list[Any]:
+        model = self.model
+        return [model.actor.optimizer, model.critic.optimizer, model.ent_coef_optimizer]
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        model, buffer, outcome = self.model, self.model.replay_buffer, self.outcome
+        outcome.steps = model.num_timesteps = saved["steps"]
+        outcome.judgements = [Judgement(**item) for item in saved["judgements"]]
+        outcome.rule = None if saved["rule"] is None else Judgement(**saved["rule"])
+        model.policy.load_state_dict(saved["policy"])
+        for item, state in zip(self._optimisers(), saved["optimisers"], strict=True):
+            item.load_state_dict(state)
+        with torch.no_grad():
+            model.log_ent_coef.copy_(saved["log_ent_coef"])
+        for name, values in saved["buffer"].items():
+            getattr(buffer, name)[: len(values)] = values
+        buffer.pos, buffer.full = saved["place"]
+        set_random_state(saved["random"])

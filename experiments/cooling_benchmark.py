@@ -1,0 +1,58 @@
+"""Everybody who cools a hall on the same weeks of several climates: ``python -m experiments.cooling_benchmark``.
+
+The same command goes on where a stopped run stopped. See docs/cooling.md.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from agents.cooling.suite import run_suite
+from agents.cooling.suite_settings import SuiteSettings
+from agents.cooling.suite_summary import ClimateSummary, summarise
+from agents.cooling.suite_tell import draw_suite, tell
+from experiments.entry import read_settings, telling_errors
+from minesim.bench.files import write_json, write_text
+
+REPORT_WIDTH = 210
+
+
+def run(settings: SuiteSettings, console: Console) -> dict[str, ClimateSummary]:
+    """Play what is missing, then print, write and draw all numbers."""
+    folder = Path(settings.out) / settings.bench.name
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("climates", total=len(settings.bench.climates))
+
+        def on_done(climate: str, computed: int) -> None:
+            bar.update(task, advance=1, description=climate)
+
+        found = run_suite(settings, folder / "cells", on_done)
+    summary = summarise(settings, found)
+    tell(summary, settings.bench.compliant, console)
+    report = io.StringIO()
+    tell(summary, settings.bench.compliant, Console(file=report, width=REPORT_WIDTH))
+    write_text(folder / "report.txt", report.getvalue())
+    draw_suite(folder / "costs.png", summary)
+    plain = {name: asdict(climate) for name, climate in summary.items()}
+    write_json(folder / "summary.json", {"settings": asdict(settings), "summary": plain})
+    console.print(f"Report, numbers, plot and parts: {folder}")
+    return summary
+
+
+@hydra.main(version_base="1.3", config_path="../conf/cooling_benchmark", config_name="cooling_benchmark")
+def main(raw: DictConfig) -> None:
+    """Entry point."""
+    with telling_errors("What is finished is kept: run the same command again to go on from there."):
+        run(read_settings(SuiteSettings, raw), Console())
+
+
+if __name__ == "__main__":
+    main()
