@@ -85,6 +85,8 @@ class Namespace:
     (``where`` is for the rest)."""
     dot: Callable[[Array, Array], Array]
     """``dot(x, weights)``: sum of x times weights (N,) over the last axis."""
+    solve: Callable[[Array, Array], Array]
+    """``solve(matrices, right)``: of (..., N, N) and (..., N, K); by elimination with pivots."""
     column: Callable[[Array], Array]
     """``column(x)``: quantities of the sites (B,) laid out to combine with (B, M); a lone number as an array without
     dimensions, which costs numpy half of a scalar beside an array."""
@@ -157,6 +159,7 @@ NUMPY = Namespace(
     below=lambda x, y: np.less(x, y).astype(x.dtype),
     blend=np.where,
     dot=lambda x, weights: x.dot(weights),
+    solve=np.linalg.solve,
     column=lambda x: x[..., None] if x.ndim else np.asarray(x),
     index=lambda x: x.astype(np.int64),
     asarray=_np_asarray,
@@ -251,6 +254,7 @@ def torch_namespace() -> Namespace:
         below=functools.partial(compare, torch.lt),
         blend=lambda mask, x, y: torch.lerp(y, x, mask),
         dot=torch.matmul,
+        solve=torch.linalg.solve,
         column=lambda x: x[..., None],
         index=lambda x: x.to(torch.int32),
         asarray=lambda x, like: torch.as_tensor(x, dtype=like.dtype, device=like.device),

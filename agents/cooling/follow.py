@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from agents.cooling.knowledge import Floats, knowledge_of
 from minesim.arrays import NUMPY, Array
@@ -105,6 +106,12 @@ def pick_rows(state: HallState, index: np.ndarray) -> HallState:
 def pick_weather(weather: Weather, index: np.ndarray) -> Weather:
     """Outdoor air of halls by index."""
     return Weather(*(part[index] for part in weather))
+
+
+def true_weather(world: CoolingWorld, rows: npt.NDArray[np.int64], step: int) -> Weather:
+    """Outdoor air of a control step of episodes that began at these rows of the climate, for those who may know it."""
+    at = np.minimum(rows + step // world.steps_per_row, len(world.weather) - 1)
+    return Weather(*world.weather[at, :3].T)
 
 
 def _where(mask: np.ndarray, new: HallState, old: HallState) -> HallState:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from agents.cooling.follow import Follower, pick_rows, pick_weather
+from agents.cooling.follow import Follower, pick_rows, pick_weather, true_weather
 from agents.cooling.knowledge import Floats
 from minesim.arrays import Array
 from minesim.envs.cooling_core import CoolingWorld
@@ -78,8 +78,7 @@ class CoolingPlan:
         """Outdoor air so many steps from now."""
         if self.rows is None:
             return weather
-        at = np.minimum(self.rows + (self._step + step) // self.world.steps_per_row, len(self.world.weather) - 1)
-        return Weather(*self.world.weather[at, :3].T)
+        return true_weather(self.world, self.rows, self._step + step)
 
     def _best(self, observation: Array, state: HallState, weather: Weather) -> Floats:
         p = self.params

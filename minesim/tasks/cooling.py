@@ -202,8 +202,13 @@ def water_usd(task: CoolingTask, outcome: HallOutcome, dt_s: float) -> Array:
 
 
 def cost_terms(task: CoolingTask, outcome: HallOutcome, structure_c: Array, *, xp: Namespace) -> dict[str, Array]:
-    """Limits broken in a step, 0 or 1 each, () or (B,): a chip too hot, intakes too uneven, metal below the supply's
-    dew point.
+    """Limits broken in a step, 0 or 1 each, () or (B,); arguments as of :func:`excess_terms`."""
+    return {name: xp.above(k, 0.0) for name, k in excess_terms(task, outcome, structure_c, xp=xp).items()}
+
+
+def excess_terms(task: CoolingTask, outcome: HallOutcome, structure_c: Array, *, xp: Namespace) -> dict[str, Array]:
+    """Kelvins past each limit, below zero within it, () or (B,): a chip too hot, intakes too uneven, metal below the
+    supply's dew point.
 
     Args:
         task: limits.
@@ -213,11 +218,9 @@ def cost_terms(task: CoolingTask, outcome: HallOutcome, structure_c: Array, *, x
     """
     inlet = outcome.temp_inlet_c
     coldest_c = xp.min(xp.min(structure_c, axis=0), axis=0)
-    spread_k = xp.max(inlet, axis=0) - xp.min(inlet, axis=0)
-    hottest_c = xp.max(outcome.temp_hot_max_c, axis=0)
-    broken = (
-        xp.above(hottest_c, task.temp_chip_max_c),
-        xp.above(spread_k, task.gradient_max_k),
-        xp.below(coldest_c, outcome.plant.temp_dewpoint_c),
+    excess_k = (
+        xp.max(outcome.temp_hot_max_c, axis=0) - task.temp_chip_max_c,
+        xp.max(inlet, axis=0) - xp.min(inlet, axis=0) - task.gradient_max_k,
+        outcome.plant.temp_dewpoint_c - coldest_c,
     )
-    return dict(zip(LIMITS, broken, strict=True))
+    return dict(zip(LIMITS, excess_k, strict=True))

@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 
 from agents.cooling.episodes import MEASURES, play, spell_steps, week_rows
+from agents.cooling.gradient_plan import GradientParams, GradientPlan, plan_usd
 from agents.cooling.knowledge import CoolingKnowledge, knowledge_of
 from agents.cooling.plan import CoolingPlan
 from agents.cooling.rules import FixedCooling, HottestChipPi, StagedCooling
 from agents.cooling.shield import Shield, Shielded
 from agents.cooling.steady import SteadyBest, SteadyMap, least_allowed_speed, steady_map
+from minesim.arrays import NUMPY, torch_namespace
 from minesim.control.policy import Policy
 from minesim.envs.cooling_core import CoolingConfig, CoolingCore, CoolingWorld, build_cooling_world
 from minesim.errors import ParamsError
+from minesim.hall import HallState
+from minesim.physics.cooling import Weather
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +127,72 @@ def test_behind_the_shield_a_wild_policy_keeps_chips_and_intakes_within_limits(w
 def test_spells() -> None:
     broken = np.array([[0, 1, 1, 0, 1, 0], [0, 0, 0, 0, 0, 0]], float).T
     np.testing.assert_allclose(spell_steps(broken), [1.5, 0.0])
+
+
+@pytest.fixture(scope="module")
+def dallas() -> CoolingWorld:
+    """A day at a time in Dallas."""
+    return build_cooling_world(CoolingConfig(scenario="dallas", episode_days=1.0))
+
+
+def test_gradients_of_a_plan_are_finite_differences_away_from_kinks(world: CoolingWorld) -> None:
+    torch = pytest.importorskip("torch")
+    params = GradientParams(blocks=(2, 1), every=1)
+    core = CoolingCore(world, 3)
+    core.reset(options={"start_row": hot_rows(world)[:3]})
+    for _ in range(3):
+        core.step(np.full((3, len(world.action_names)), 0.4))
+    rng = np.random.default_rng(0)
+    settings = rng.uniform(0.0, 0.6, (2, len(world.action_names), 3))
+    weather, price = core._outdoors()[0], np.array([20.0, 50.0, 80.0])
+
+    def usd(at: Any) -> Any:
+        return plan_usd(at, core.state, [weather] * 3, price, core.hall, world, params, xp=NUMPY)
+
+    def tensor(a: Any) -> Any:
+        return torch.as_tensor(np.ascontiguousarray(a), dtype=torch.float64)
+
+    at = tensor(settings).requires_grad_()
+    state = HallState(**{name: tensor(values) for name, values in vars(core.state).items()})
+    outdoors = Weather(*map(tensor, weather))
+    hall = world.hall.to(tensor, batch=True)
+    plan_usd(at, state, [outdoors] * 3, tensor(price), hall, world, params, xp=torch_namespace()).sum().backward()
+    for place in np.ndindex(settings.shape[:2]):
+        moved = np.zeros_like(settings)
+        moved[place] = 1e-5
+        slope = (usd(settings + moved) - usd(settings - moved)) / 2e-5
+        np.testing.assert_allclose(at.grad[place].numpy(), slope, rtol=1e-4, atol=1e-7)
+
+
+def test_a_plan_by_gradients_never_costs_more_than_any_start(world: CoolingWorld, found: SteadyMap) -> None:
+    pytest.importorskip("torch")
+    rows = np.concatenate([hot_rows(world), week_rows(world, "validation", 800)])
+    plan = GradientPlan(world, GradientParams(blocks=(2, 2), every=2, descents=3), found=found)
+    core = CoolingCore(world, len(rows))
+    observation = core.reset(options={"start_row": rows})
+    for _ in range(2):
+        observation = core.step(plan.act(observation)).observation
+    ahead, price = [core._outdoors()[0]] * 4, np.full(len(rows), 40.0)
+    starts = plan.starts(observation)
+    assert len(starts) == 4
+
+    def usd(settings: Any) -> Any:
+        return plan_usd(settings, core.state, ahead, price, core.hall, world, plan.params, xp=NUMPY)
+
+    cheapest = np.min([usd(start) for start in starts], axis=0)
+    best = usd(plan.improve(starts, core.state, ahead, price))
+    assert (best <= cheapest).all()
+    assert (best < cheapest).mean() > 0.5
+    with pytest.raises(ParamsError, match="every is 7"):
+        GradientParams(blocks=(3, 3), every=7)
+
+
+def test_a_day_in_dallas_costs_less_by_gradients_than_by_the_steady_map() -> None:
+    pytest.importorskip("torch")
+    day = build_cooling_world(CoolingConfig(scenario="dallas", episode_days=1.0))
+    found, rows = steady_map(day), week_rows(day, "validation", 60)
+    rule = play(SteadyBest(knowledge_of(day), found), day, rows)
+    plan = play(GradientPlan(day, GradientParams(every=6, blocks=(3, 3), descents=2), found=found), day, rows)
+    assert (plan["cost_usd"] <= 1.005 * rule["cost_usd"]).all()
+    assert plan["cost_usd"].mean() < rule["cost_usd"].mean()
+    assert plan["violations"].sum() <= rule["violations"].sum()

@@ -350,8 +350,9 @@ def test_more_heat_or_less_room_air_never_cools_an_intake() -> None:
 # --- one text, many ways to run it
 
 
+@pytest.mark.parametrize("once", [False, True])
 @pytest.mark.parametrize("grid", [(1, 1), (5, 1), (8, 4), (16, 8)])
-def test_batch_row_single_room_torch_and_sparse_agree(grid: tuple[int, int]) -> None:
+def test_batch_row_single_room_torch_and_sparse_agree(grid: tuple[int, int], once: bool) -> None:
     torch = pytest.importorskip("torch")
     plan = layout("container_40ft")
     model = room_model(plan, *grid)
@@ -361,7 +362,7 @@ def test_batch_row_single_room_torch_and_sparse_agree(grid: tuple[int, int]) -> 
     slope = 0.5 * RHO_CP * inputs[:16]
 
     def run(m: RoomModel, u: Any, h: Any, s: Any, b: Any, xp: Any) -> Any:
-        _, equations, factor = set_air(m, u, RHO_CP, 60.0, s, xp=xp)
+        _, equations, factor = set_air(m, u, RHO_CP, 60.0, s, once=once, xp=xp)
         return advance(m, equations, factor, b, h, 22.0, 30.0)
 
     batch = run(model, inputs, heat, slope, before, NUMPY)
@@ -392,14 +393,15 @@ def test_single_precision_is_good_to_a_thousandth_kelvin() -> None:
     np.testing.assert_allclose(air.numpy(), steady(model, inputs, heat), atol=1e-3)
 
 
-def test_gradients_reach_flows_and_heat() -> None:
+@pytest.mark.parametrize("once", [False, True])
+def test_gradients_reach_flows_and_heat(once: bool) -> None:
     torch = pytest.importorskip("torch")
     plan = layout("container_40ft")
     model = room_model(plan, 8, 4)
     tensors, xp = model.to(torch.as_tensor), torch_namespace()
     _, inputs, heat = next(operating_points(plan, 1, 9))
     u, h = torch.as_tensor(inputs).requires_grad_(), torch.as_tensor(heat).requires_grad_()
-    _, equations, factor = set_air(tensors, u, RHO_CP, math.inf, xp=xp)
+    _, equations, factor = set_air(tensors, u, RHO_CP, math.inf, once=once, xp=xp)
     advance(tensors, equations, factor, torch.zeros((8, 4)), h, 30.0, 30.0).air_c.max().backward()
     for tensor, values, index in ((u, inputs, 17), (h, heat, 3)):
         ends = []
