@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: run test test-long lint chaos bench-speed bench-learning bench-bridge bench-room bench-tuning tune-benchmark bench-fields bound-gap clean
+.PHONY: run test test-long lint chaos bench-speed bench-learning bench-bridge bench-room bench-tuning tune-benchmark bench-fields bench-cooling bound-gap clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "minesim needs Python 3.11 or newer; found " + sys.version.split()[0] + ". Run: make PYTHON=python3.11 ...")'
@@ -60,6 +60,12 @@ tune-benchmark: $(STAMP)
 FIELDS ?= fields_v1
 bench-fields: $(STAMP)
 	$(BIN)/python -m experiments.field_benchmark bench=$(FIELDS) jobs=$(JOBS)
+
+# Rules, plans and trained policies in cooled halls of four climates: about an hour on two cores (estimated from the short set).
+# A stopped run goes on where it stopped. A look in 5 minutes: make bench-cooling COOLING=short
+COOLING ?= cooling_v1
+bench-cooling: $(STAMP)
+	$(BIN)/python -m experiments.cooling_benchmark bench=$(COOLING) jobs=$(JOBS)
 
 # 10,000 cycles of the bridge on 50 emulated miners with everything going wrong; about 20 minutes on one core.
 chaos: $(STAMP)

@@ -96,6 +96,12 @@ def _plan(place: Place, params: Params, rows: Rows) -> Policy:
     return CoolingPlan(place.world)
 
 
+def _gradient(place: Place, params: Params, rows: Rows) -> Policy:
+    from agents.cooling.gradient_plan import GradientPlan
+
+    return GradientPlan(place.world, found=place.steady)
+
+
 def _plan_foresight(place: Place, params: Params, rows: Rows) -> Policy:
     return CoolingPlan(place.world, rows=rows)
 
@@ -115,6 +121,7 @@ CONTENDERS: Final[Mapping[str, Contender]] = MappingProxyType(
         "steady_best": Contender(RULE, _steady_best),
         "steady_shielded": Contender(PLAN, _steady_shielded),
         "plan": Contender(PLAN, _plan),
+        "gradient_plan": Contender(PLAN, _gradient),
         "plan_foresight": Contender(FORESIGHT, _plan_foresight),
     }
 )

@@ -10,8 +10,8 @@ The twin is :func:`minesim.hall.transition` itself, in torch. How gradients pass
 * a coil that is off passes none, so that it stays off.
 
 Because of these, and because minima are several (pad wet or dry), a descent begins at the cheapest of the last plan, the
-steady map's setting and both with the pad turned over, and what it meets counts only where it costs less than its start
-on the hall's own integration steps.
+steady map's setting and both with the pad turned over. What it meets counts only where it costs less than its start on
+the hall's own integration steps.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def plan_usd(
     total, ahead = 0.0 * price_usd_per_mwh, iter(weather)
     usd = total
     for held, length in zip(settings, params.blocks, strict=True):
-        command = command_of(held, world.action_names, hall, world.zone_of, xp=xp)
+        command = command_of(held, world.action_names, hall, world.parts, xp=xp)
         for _ in range(length):
             state, outcome = transition(state, command, next(ahead), hall, dt_s, xp=xp)
             usd = -sum(reward_terms(task, outcome, hall, price_usd_per_mwh, dt_s, xp=xp).values())

@@ -32,7 +32,7 @@ CODE = (
     "minesim/envs/cooling_core.py",
     "minesim/scenario/climates.py",
 )
-CODE_AGENTS = ("episodes", "follow", "knowledge", "plan", "rules", "shield", "steady")
+CODE_AGENTS = ("episodes", "follow", "gradient_plan", "knowledge", "plan", "rules", "shield", "steady")
 VALIDATION, TEST = "validation", "test"
 
 
