@@ -9,9 +9,9 @@ The twin is :func:`minesim.hall.transition` itself, in torch. How gradients pass
   A miner's fan at its bound does not answer, which is true of the miner.
 * a coil that is off passes none, so that it stays off.
 
-Because of these, and because minima are several (pad wet or dry), a descent begins at the cheapest of the last plan, the
-steady map's setting and both with the pad turned over. What it meets counts only where it costs less than its start on
-the hall's own integration steps.
+Because of these, and because minima are several (pad wet or dry), a descent begins at the cheapest of the last plan,
+the steady map's setting and both with the pad turned over. What it meets counts only where it costs less than its start
+on the hall's own integration steps.
 """
 
 from __future__ import annotations
