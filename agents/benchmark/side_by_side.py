@@ -8,6 +8,7 @@ import numpy as np
 
 from minesim.arrays import Array
 from minesim.control.policy import Policy
+from minesim.errors import ParamsError, explain
 
 
 class SideBySide:
@@ -17,11 +18,16 @@ class SideBySide:
         name: for reports.
         policies: who drives.
         of_row: number of the policy of each row, (B,).
+
+    Raises:
+        ParamsError: a row of no policy.
     """
 
     def __init__(self, name: str, policies: Sequence[Policy], of_row: np.ndarray) -> None:
         self.name = name
         self.policies = tuple(policies)
+        if not np.isin(of_row, np.arange(len(self.policies))).all():
+            raise ParamsError(explain(f"rows are driven by {np.unique(of_row)}", allowed=f"0 to {len(policies) - 1}"))
         self._rows = [np.flatnonzero(of_row == number) for number in range(len(self.policies))]
 
     def act(self, observation: Array) -> Array:

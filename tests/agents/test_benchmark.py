@@ -243,7 +243,7 @@ def test_training_seeds_drive_their_own_runs() -> None:
             self.done = done
 
     parts = [Number(0.0), Number(1.0)]
-    policy = SideBySide("both", parts, np.array([0, 1, 2, 0, 1, 2]))
+    policy = SideBySide("both", parts, np.array([0, 1, 0, 0, 1, 0]))
     assert policy.act(np.zeros((6, 4)))[:, 0].tolist() == [0.0, 1.0, 0.0, 0.0, 1.0, 0.0]
     policy.reset(np.array([True, False, False, False, True, False]))
     assert parts[0].done.tolist() == [True, False, False, False]
