@@ -245,6 +245,25 @@ class HallState:
     structure_c: Array
 
 
+SETTLING_S = 2.0 * SECONDS_PER_HOUR
+"""Nearly three time constants of the structure: a hall that is left alone for so long counts as settled."""
+
+
+def settle(
+    hall: Hall, command: HallCommand, weather: Weather, dt_s: float, *, xp: Namespace
+) -> tuple[HallState, HallOutcome]:
+    """Hold a command in the same weather until the hall has settled, see :data:`SETTLING_S`; arguments as of
+    :func:`transition`.
+
+    Returns:
+        State at the end, and what happened in the last step.
+    """
+    state = start_state(hall, weather.temp_c, xp=xp)
+    for _ in range(round(SETTLING_S / dt_s)):
+        state, outcome = transition(state, command, weather, hall, dt_s, xp=xp)
+    return state, outcome
+
+
 def start_state(hall: Hall, temp_amb_c: Array, *, xp: Namespace) -> HallState:
     """A hall whose miners have hashed for a while, held near the fans' target whatever the weather (assumed).
 

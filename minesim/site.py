@@ -909,14 +909,7 @@ def initial_state(
     sink = xp.clip(amb + sink_rise, amb, xp.maximum(amb, fw.fan_target_c - 22.0))
     liquid = site.miners.liquid
     return SiteState(
-        firmware=FirmwareState(
-            running=one * running,
-            preset=preset,
-            switcher_steps=0.0 * one,
-            throttle=one,
-            wait_s=one * -fw.ramp_s,
-            tripped=0.0 * one,
-        ),
+        firmware=firmware.settled_state(one, running, preset, fw),
         temp_chip_c=chip,
         temp_sink_c=sink,
         log_duty=one * (math.log(0.6) * (1.0 - liquid) if running > 0.0 else LOG_DUTY_OFF),

@@ -129,14 +129,7 @@ def initial_state(
         nodes = (amb, amb, amb + fw.chip_offset_k, one * LOG_DUTY_OFF)
     cells = warm.structure_c.reshape(-1, *warm.structure_c.shape[2:])
     return HallSiteState(
-        FirmwareState(
-            running=one * running,
-            preset=preset,
-            switcher_steps=0.0 * one,
-            throttle=one,
-            wait_s=one * -fw.ramp_s,
-            tripped=0.0 * one,
-        ),
+        firmware.settled_state(one, running, preset, fw),
         *nodes,
         structure_c=cells.T,
         share_up=one,

@@ -11,7 +11,7 @@ import numpy as np
 from agents.cooling.knowledge import CoolingKnowledge, Floats
 from minesim.arrays import NUMPY, Array
 from minesim.envs.cooling_core import CoolingWorld
-from minesim.hall import start_state, transition
+from minesim.hall import settle
 from minesim.physics.cooling import Weather
 from minesim.tasks.cooling import command_of, cost_terms, reward_terms
 
@@ -23,8 +23,6 @@ LOADS = (1.0, 0.0)
 """Of what may be shed: full load, and the least."""
 BROKEN_USD_PER_H = 1e6
 """Above every cost."""
-SETTLING_S = 2.0 * 3600.0
-"""Nearly three time constants of the structure."""
 CALM_K = 2.0
 """Distance kept from the chip's limit in steady state, for what moves within a control step (assumed)."""
 
@@ -86,9 +84,7 @@ def _settle(world: CoolingWorld, temp_c: float, settings: Sequence[tuple[float, 
     knowledge = CoolingKnowledge(world.names, world.action_names)
     action = knowledge.action(speed, speed=speed, pad_duty=pad, load=load).astype(np.float64)
     command = command_of(action.T, world.action_names, hall, world.parts, xp=NUMPY)
-    state = start_state(hall, weather.temp_c, xp=NUMPY)
-    for _ in range(round(SETTLING_S / dt_s)):
-        state, outcome = transition(state, command, weather, hall, dt_s, xp=NUMPY)
+    state, outcome = settle(hall, command, weather, dt_s, xp=NUMPY)
     free = reward_terms(task, outcome, hall, np.zeros(rows), dt_s, xp=NUMPY)
     other = -sum(free.values()) * 3600.0 / dt_s
     count = hall.miners.count

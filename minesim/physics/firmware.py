@@ -78,6 +78,26 @@ class FirmwareState:
     tripped: Array
 
 
+def settled_state(like: Array, running: float, preset: Array, params: FirmwareParams) -> FirmwareState:
+    """Firmware that has been running (1) or standing (0) for a while, at full throttle.
+
+    Args:
+        like: ones, (B, M).
+        running: 1 or 0, for all.
+        preset: configured preset index, (B, M).
+        params: of the firmware.
+    """
+    none = 0.0 * like
+    return FirmwareState(
+        running=like * running,
+        preset=preset,
+        switcher_steps=none,
+        throttle=like,
+        wait_s=like * -params.ramp_s,
+        tripped=none,
+    )
+
+
 @dataclass(frozen=True)
 class FirmwareCommand:
     """What is written to the miner, each (B, M): run (0 or 1), preset index, throttle fraction."""

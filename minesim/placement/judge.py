@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from minesim.arrays import NUMPY
 from minesim.errors import ParamsError, ScenarioError, explain, nearest
-from minesim.hall import Hall, HallCommand, HallMiners, HallOutcome, start_state, transition
+from minesim.hall import Hall, HallCommand, HallMiners, HallOutcome, settle
 from minesim.physics.cooling import OFF, PlantCommand, Weather
 from minesim.physics.room_plan import RoomPlan
 from minesim.scenario.climates import Climate
@@ -34,8 +34,6 @@ QUANTILES: Final = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 1.0)
 SPEEDS: Final = tuple(round(0.3 + 0.05 * n, 2) for n in range(15))
 PADS: Final = (0.0, 1.0)
 DT_S: Final = 300.0
-SETTLING_STEPS: Final = 24
-"""Two hours, nearly three time constants of the structure."""
 OF_PLACE: Final = ("count", "flow_max_m3_per_s")
 """What belongs to a place in the layout; everything else moves with the miners."""
 
@@ -172,9 +170,7 @@ class Judge:
             temp_dx_set_c=np.full(columns, OFF),
         )
         command = HallCommand(plant, np.ones((len(hall.miners.count), columns)))
-        state = start_state(hall, weather.temp_c, xp=NUMPY)
-        for _ in range(SETTLING_STEPS):
-            state, outcome = transition(state, command, weather, hall, DT_S, xp=NUMPY)
+        state, outcome = settle(hall, command, weather, DT_S, xp=NUMPY)
         terms = reward_terms(self.task, outcome, hall, price, DT_S, xp=NUMPY)
         usd_per_h = -functools.reduce(operator.add, terms.values()) * (SECONDS_PER_HOUR / DT_S)
         broken = functools.reduce(operator.add, cost_terms(self.task, outcome, state.structure_c, xp=NUMPY).values())
