@@ -34,7 +34,7 @@ def train(settings: TrainCoolingSettings, console: Console) -> tuple[Path, bool]
         raise MissingExtraError(
             explain("training needs stable-baselines3 and torch", fix="Run: pip install 'minesim[agents]'")
         ) from error
-    training = CoolingTraining(settings)
+    training = CoolingTraining(settings, console.print)
     console.print(f"Run: [bold]{training.folder}[/bold]")
     sign = StopSign()
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from agents.benchmark.checks import at_least_one, each_once
 from agents.bo.methods import METHODS
 from agents.bo.settings import TaskSettings
 from minesim.errors import ParamsError, explain, nearest
@@ -87,12 +88,8 @@ class SuiteSettings:
             CatalogError: unknown model.
         """
         bench = self.bench
-        for name, count in (("units", bench.units), ("trials", bench.trials), ("jobs", self.jobs)):
-            if count < 1:
-                raise ParamsError(explain(f"{name} is {count}", allowed="1 or more"))
-        for name, listed in (("models", bench.models), ("temps_amb_c", bench.temps_amb_c), ("methods", bench.methods)):
-            if not listed or len(set(listed)) < len(listed):
-                raise ParamsError(explain(f"{name} is {listed}", allowed="one or more, each once"))
+        at_least_one(units=bench.units, trials=bench.trials, jobs=self.jobs)
+        each_once(models=bench.models, temps_amb_c=bench.temps_amb_c, methods=bench.methods)
         for method in bench.methods:
             if method not in METHODS:
                 raise ParamsError(explain(f"no tuning method {method!r}", fix=nearest(method, METHODS)))

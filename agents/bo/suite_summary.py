@@ -16,6 +16,7 @@ import numpy as np
 from agents.bo.suite import Cells
 from agents.bo.suite_cell import Cell, regret_course
 from agents.bo.suite_settings import TAUGHT, SuiteSettings, UnitKey
+from minesim.bench.statistics import Estimate
 from minesim.tuning.device import Vector
 
 Row = tuple[UnitKey, Cell]
@@ -25,15 +26,6 @@ GOOD: Final = 0.01
 AT: Final = (10, 20, 30)
 """Trials after which regret is told."""
 LEVEL: Final = 0.95
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95 % interval over units; NaN where there are fewer than three."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.bo.suite_cell import regret_course
-from agents.bo.suite_summary import Estimate, Rate, Row
+from agents.bo.suite_summary import Rate, Row
 from minesim.bench.files import write_whole
+from minesim.bench.statistics import Estimate
 
 
 def percent(value: Estimate, digits: int = 0) -> str:

@@ -33,6 +33,8 @@ CODE = (
     "minesim/scenario/climates.py",
 )
 CODE_AGENTS = ("episodes", "follow", "gradient_plan", "knowledge", "plan", "rules", "shield", "steady")
+POLICY = ("policy.json", "policy_best.pt")
+"""What a policy consists of; a checkpoint beside them does not change it."""
 VALIDATION, TEST = "validation", "test"
 
 
@@ -100,8 +102,11 @@ class ClimateBench:
     def _contender(self, name: str) -> Contender:
         if name not in self.settings.policies:
             return contender(name)
-        folder = Path(self.settings.policies[name].format(climate=self.climate))
-        return Contender(LEARNED, partial(_trained, folder))
+        return Contender(LEARNED, partial(_trained, self._folder(name)))
+
+    def _folder(self, name: str) -> Path:
+        """Of the run that trained a policy for this climate."""
+        return Path(self.settings.policies[name].format(climate=self.climate))
 
     def _weeks(self, name: str, who: Contender, variants: Sequence[Params], split: str) -> list[xr.Dataset]:
         """Weeks of a split under each set of parameters; those that are missing are played side by side."""
@@ -130,8 +135,8 @@ class ClimateBench:
             "code": self.code,
         }
         if who.kind == LEARNED:
-            folder = Path(self.settings.policies[name].format(climate=self.climate))
-            spec["policy"] = source_hash(folder, suffixes=(".pt", ".json"))
+            parts = (self._folder(name) / part for part in POLICY)
+            spec["policy"] = source_hash(*(part for part in parts if part.exists()), suffixes=(".pt", ".json"))
         return spec
 
     def _play(self, policies: Sequence[Policy], rows: Rows) -> list[xr.Dataset]:
@@ -159,7 +164,7 @@ def _trained(folder: Path, place: Place, params: Params, rows: Rows) -> Policy:
         raise MissingExtraError(
             explain("a trained policy needs stable-baselines3", fix="Run: pip install 'minesim[agents]'")
         ) from error
-    return load_policy(folder, place.world)
+    return load_policy(folder, place.world, place.steady)
 
 
 def work(settings: SuiteSettings, folder: Path, code: str, climate: str) -> int:

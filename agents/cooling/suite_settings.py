@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from agents.benchmark.checks import at_least_one, each_once
 from agents.cooling.contenders import CONTENDERS, FORESIGHT
 from minesim.envs.cooling_core import CoolingConfig, CoolingWorld, build_cooling_world
 from minesim.errors import ParamsError, explain, pick
@@ -65,13 +66,8 @@ class SuiteSettings:
             ParamsError, ScenarioError: see the message.
         """
         bench = self.bench
-        counts = {"jobs": self.jobs, "validation_every": bench.validation_every, "test_every": bench.test_every}
-        for name, count in counts.items():
-            if count < 1:
-                raise ParamsError(explain(f"{name} is {count}", allowed="1 or more"))
-        for name, listed in (("climates", bench.climates), ("contenders", bench.contenders)):
-            if not listed or len(set(listed)) < len(listed):
-                raise ParamsError(explain(f"{name} is {listed}", allowed="one or more, each once"))
+        at_least_one(jobs=self.jobs, validation_every=bench.validation_every, test_every=bench.test_every)
+        each_once(climates=bench.climates, contenders=bench.contenders)
         for name in (*bench.contenders, bench.compliant):
             pick("contender", name, CONTENDERS)
         if bench.compliant not in bench.contenders:

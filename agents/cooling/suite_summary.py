@@ -11,19 +11,10 @@ from agents.cooling.contenders import RULE
 from agents.cooling.knowledge import Floats
 from agents.cooling.suite import Chosen, fined
 from agents.cooling.suite_settings import SuiteSettings
-from minesim.bench.statistics import BLOCK_WEEKS, Comparison, compare, resampled_means, tail_share
+from minesim.bench.statistics import BLOCK_WEEKS, Comparison, Estimate, compare, resampled_means, tail_share
 from minesim.scenario.climates import Climate
 
 LEVEL = 0.95
-
-
-@dataclass(frozen=True)
-class Share:
-    """A ratio of means less than one, with its 95 % interval over weeks."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -43,10 +34,10 @@ class Row:
     kind: str
     params: dict[str, float]
     means: dict[str, float]
-    energy_saved: Share
+    energy_saved: Estimate
     hot_spots_less: float
     against_best: Comparison | None
-    energy_saved_best: Share
+    energy_saved_best: Estimate
 
 
 @dataclass(frozen=True)
@@ -69,14 +60,14 @@ def block_weeks(climate: Climate) -> int:
     return BLOCK_WEEKS if len(climate.splits["test"]) == 1 else 1
 
 
-def saved(mine: Floats, others: Floats, block: int) -> Share:
+def saved(mine: Floats, others: Floats, block: int) -> Estimate:
     """One less the ratio of two means over the same weeks."""
     if len(mine) < 3:
-        return Share(float(1.0 - mine.mean() / others.mean()), np.nan, np.nan)
+        return Estimate(float(1.0 - mine.mean() / others.mean()), np.nan, np.nan)
     above, below = resampled_means([mine, others], block_weeks=block)
     tail = tail_share(len(mine), block, LEVEL)
     low, high = np.quantile(1.0 - above / below, [tail, 1.0 - tail])
-    return Share(float(1.0 - mine.mean() / others.mean()), float(low), float(high))
+    return Estimate(float(1.0 - mine.mean() / others.mean()), float(low), float(high))
 
 
 def air_kwh(who: Chosen) -> Floats:

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.cooling.contenders import FORESIGHT, LEARNED, PLAN, RULE
-from agents.cooling.suite_summary import ClimateSummary, Row, Share
+from agents.cooling.suite_summary import ClimateSummary, Row
 from minesim.bench.files import write_whole
 from minesim.bench.report import usd
+from minesim.bench.statistics import Estimate
 
 COLORS = {RULE: "C0", PLAN: "C1", LEARNED: "C3", FORESIGHT: "0.5"}
 COLUMNS = (
@@ -35,7 +36,7 @@ COLUMNS = (
 )
 
 
-def percent(share: Share) -> str:
+def percent(share: Estimate) -> str:
     """A share with its interval, in percent."""
     if np.isnan(share.low):
         return f"{100.0 * share.value:.0f} %"
@@ -91,12 +92,10 @@ def draw_suite(path: Path, summary: Mapping[str, ClimateSummary]) -> None:
         path: PNG to write.
         summary: from :func:`agents.cooling.suite_summary.summarise`.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     names = [row.name for row in next(iter(summary.values())).rows]
     figure = Figure(figsize=(3.4 * len(summary) + 1.2, 0.55 * len(names) + 1.6), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(summary), sharey=True, squeeze=False)[0]
     at = np.arange(len(names))
     for ax, (name, climate) in zip(axes, summary.items(), strict=True):
@@ -113,4 +112,4 @@ def draw_suite(path: Path, summary: Mapping[str, ClimateSummary]) -> None:
     figure.suptitle(
         "Cost of cooling and share of steps with a broken limit (dotted: the best validated rule)", fontsize=11
     )
-    write_whole(path, lambda beside: figure.savefig(beside, dpi=110, format="png"))
+    write_whole(path, lambda beside: figure.savefig(beside, dpi=110))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from agents.benchmark.checks import at_least_one, each_once
 from agents.fields.hidden import CASES, RoomKey
 from agents.fields.methods import METHODS
 from minesim.catalog.layouts import layout
-from minesim.errors import ParamsError, explain, pick
+from minesim.errors import pick
 
 
 @dataclass
@@ -51,12 +52,8 @@ class SuiteSettings:
             ParamsError, CatalogError: see the message.
         """
         bench = self.bench
-        for name, count in (("seeds", bench.seeds), ("jobs", self.jobs)):
-            if count < 1:
-                raise ParamsError(explain(f"{name} is {count}", allowed="1 or more"))
-        for name, listed in (("layouts", bench.layouts), ("cases", bench.cases), ("methods", bench.methods)):
-            if not listed or len(set(listed)) < len(listed):
-                raise ParamsError(explain(f"{name} is {listed}", allowed="one or more, each once"))
+        at_least_one(seeds=bench.seeds, jobs=self.jobs)
+        each_once(layouts=bench.layouts, cases=bench.cases, methods=bench.methods)
         for name in bench.methods:
             pick("field method", name, METHODS)
         for name in bench.cases:

@@ -7,7 +7,6 @@ the choice of layouts. Two methods are compared on the same rooms.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +16,7 @@ from agents.fields.methods import DATA_ONLY
 from agents.fields.protocol import Floats
 from agents.fields.suite import Cell, Cells
 from agents.fields.suite_settings import SuiteSettings
+from minesim.bench.statistics import Estimate
 
 Row = tuple[RoomKey, Cell]
 RESAMPLES: Final = 4000
@@ -24,15 +24,6 @@ LEVEL: Final = 0.95
 NUMBERS: Final = (
     "rmse_k", "forecast_rmse_k", "coverage", "forecast_coverage", "width_k", "worst_k", "seconds", "wall_s"
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with its 95 % interval over rooms; NaN where a layout has fewer than three."""
-
-    value: float
-    low: float
-    high: float
 
 
 def over_rooms(layouts: Sequence[str], *values: Floats) -> Estimate:

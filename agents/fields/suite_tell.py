@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.fields.methods import method
-from agents.fields.suite_summary import Estimate
 from minesim.bench.files import write_whole
+from minesim.bench.statistics import Estimate
 
 TICKS_K = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 COLORS = {"easy": "C0", "hard": "C3"}

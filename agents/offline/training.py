@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -108,13 +109,10 @@ class OfflineTraining:
         """
         with borrowed_random_state():
             self._build(load_checkpoint(self.folder))
-            trackers = open_tracking(
-                self.folder, self.settings.tracking, asdict(self.settings), self.outcome.steps, self.tell
-            )
-            try:
+            with closing(
+                open_tracking(self.folder, self.settings.tracking, asdict(self.settings), self.outcome.steps, self.tell)
+            ) as trackers:
                 self._train(trackers, stop, on_progress)
-            finally:
-                trackers.close()
         return self.outcome
 
     def _train(self, trackers: Trackers, stop: Callable[[], bool], on_progress: Callable[[Progress], None]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -179,13 +180,10 @@ class Training:
         with borrowed_random_state():
             saved = load_checkpoint(self.folder, self.settings.trainer.device)
             self._build(saved)
-            trackers = open_tracking(
-                self.folder, self.settings.tracking, asdict(self.settings), self.outcome.steps, self.tell
-            )
-            try:
+            with closing(
+                open_tracking(self.folder, self.settings.tracking, asdict(self.settings), self.outcome.steps, self.tell)
+            ) as trackers:
                 self._train(trackers, stop, on_progress)
-            finally:
-                trackers.close()
         return self.outcome
 
     def _train(self, trackers: Trackers, stop: Callable[[], bool], on_progress: Callable[[Progress], None]) -> None:

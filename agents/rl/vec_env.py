@@ -10,9 +10,9 @@ import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stable_baselines3.common.vec_env import VecEnv
 
 from agents.rl.actions import ActionMap
+from agents.rl.batch_vec_env import BatchVecEnv
 from agents.rl.sites import Batch, TrainingSites, seeds_of
 from minesim.arrays import NUMPY, Array
 from minesim.envs.single import spaces
@@ -20,7 +20,7 @@ from minesim.envs.single import spaces
 Floats = NDArray[np.float32]
 
 
-class SiteVecEnv(TrainingSites, VecEnv):
+class SiteVecEnv(TrainingSites, BatchVecEnv):
     """Training sites for learners that want numpy.
 
     A finished row has ``TimeLimit.truncated`` and its last observation in its info, so that the learner bootstraps
@@ -37,7 +37,12 @@ class SiteVecEnv(TrainingSites, VecEnv):
         self._raw: Floats = np.zeros(0, np.float32)
         observed, _ = spaces(env.world, env.schema)
         acted = gym.spaces.Box(-1.0, 1.0, shape=(self.actions.size,), dtype=np.float32)
-        VecEnv.__init__(self, env.num_envs, observed, acted)
+        BatchVecEnv.__init__(self, env.num_envs, observed, acted)
+
+    @property
+    def shared(self) -> Batch:
+        """The batch."""
+        return self.env
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed the rows from the next reset on."""
@@ -69,26 +74,6 @@ class SiteVecEnv(TrainingSites, VecEnv):
 
     def _no_gradients(self) -> AbstractContextManager[Any]:
         return nullcontext() if self.xp is NUMPY else torch.no_grad()
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """An attribute of the batch, once for every row asked for."""
-        value = None if attr_name == "render_mode" else getattr(self.env, attr_name)
-        return [value] * len(list(self._get_indices(indices)))
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Refuse: rows share one batch."""
-        raise NotImplementedError("rows of a batch have no attributes of their own")
-
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """Refuse: rows share one batch."""
-        raise NotImplementedError("rows of a batch have no methods of their own")
-
-    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: Any = None) -> list[bool]:
-        """No row is wrapped."""
-        return [False] * len(list(self._get_indices(indices)))
 
 
 def _numpy(values: Array) -> Floats:

@@ -53,6 +53,15 @@ class Interval:
         return self.low > 0.0 or self.high < 0.0
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval; NaN where there are too few cases to say."""
+
+    value: float
+    low: float
+    high: float
+
+
 def block_indices(weeks: int, block_weeks: int, resamples: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw week indices in blocks of neighbours, shape (resamples, weeks).
 

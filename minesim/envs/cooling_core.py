@@ -259,6 +259,7 @@ class CoolingCore:
 
     Attributes:
         outcome: of the last step, for drawings.
+        episodes: how many each hall has begun since it was seeded, (B,).
     """
 
     outcome: HallOutcome
@@ -302,10 +303,10 @@ class CoolingCore:
 
     # ------------------------------------------------------------------ episodes
 
-    def seed(self, seeds: Sequence[int]) -> None:
-        """Give every hall its seed; episodes are counted from zero again."""
+    def seed(self, seeds: Sequence[int], episode: int = 0) -> None:
+        """Give every hall its seed; its episodes are counted from here on."""
         self.seeds = np.asarray(seeds, np.int64)
-        self._episode = np.zeros(self.num_envs, np.int64)
+        self.episodes = np.full(self.num_envs, episode, np.int64)
 
     def reset(self, mask: np.ndarray | None = None, options: Mapping[str, Any] | None = None) -> Array:
         """Begin new episodes where ``mask`` is true (everywhere when None); observations.
@@ -322,10 +323,10 @@ class CoolingCore:
                 raise ParamsError(explain(f"reset option {name!r} is unknown", fix=nearest(name, RESET_OPTIONS)))
         chosen = np.ones(self.num_envs, bool) if mask is None else np.asarray(mask, bool)
         for b in np.flatnonzero(chosen):
-            rng = np.random.default_rng([int(self.seeds[b]) & 0xFFFFFFFFFFFFFFFF, int(self._episode[b])])
+            rng = np.random.default_rng([int(self.seeds[b]) & 0xFFFFFFFFFFFFFFFF, int(self.episodes[b])])
             self.row[b] = self._start_row(int(b), rng, given)
             self.step_count[b] = 0
-            self._episode[b] += 1
+            self.episodes[b] += 1
         self._row_left = 0
         fresh, outcome = self._fresh()
         if chosen.all():
@@ -411,7 +412,7 @@ class CoolingCore:
     def _uniform(self, steps: np.ndarray) -> Array:
         """Draws of a step, (4 S,) or (4 S, B)."""
         # Starts of two episodes of one seed differ, and so do their draws.
-        seeds = self.seeds * 65_537 + self._episode
+        seeds = self.seeds * 65_537 + self.episodes
         drawn = noise.uniform(
             self._integers(seeds & 0xFFFFFFFF)[:, None], self._integers(steps & 0xFFFFFFFF)[:, None], self._draws
         )

@@ -11,6 +11,7 @@ import numpy as np
 from minesim.arrays import NUMPY
 from minesim.catalog.layout_figure import draw_field
 from minesim.errors import DataFileError, MissingExtraError, explain
+from minesim.files import write_whole
 from minesim.physics.airflow import ROW_DEPTH_M, air_flows
 from minesim.physics.room_plan import RoomPlan
 from minesim.placement.judge import Judge
@@ -73,12 +74,9 @@ def draw_orders(path: Path, plan: RoomPlan, judge: Judge, models: Sequence[str],
     figure.colorbar(panels[0].images[0], ax=panels, label="air, °C", shrink=0.6)
     handles = [Patch(color=shade, label=model.removeprefix("Antminer ")) for model, shade in colour.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9, frameon=False)
-    beside = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
-        figure.savefig(beside, dpi=110, bbox_inches="tight")
-        beside.replace(path)
+        write_whole(path, lambda beside: figure.savefig(beside, dpi=110, bbox_inches="tight"))
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise DataFileError(explain(f"cannot write {path}: {error}", fix="Choose a folder that exists.")) from error
 
 

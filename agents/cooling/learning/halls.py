@@ -8,21 +8,20 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
-from stable_baselines3.common.vec_env import VecEnv
 
 from agents.cooling.learning.policy import Meaning
 from agents.cooling.learning.settings import SacSettings
 from agents.cooling.shield import Shield
 from agents.cooling.steady import SteadyBest
+from agents.rl.batch_vec_env import BatchVecEnv
+from agents.rl.sites import seeds_of
 from minesim.envs.cooling import cooling_spaces
 from minesim.envs.cooling_core import CoolingCore, CoolingWorld
 
-SEED_STRIDE = 1_000_003
-"""Distance between the seeds of two runs, so that no two share a hall."""
 Floats32 = npt.NDArray[np.float32]
 
 
-class TrainingHalls(VecEnv):
+class TrainingHalls(BatchVecEnv):
     """Halls side by side, all of whose episodes end together.
 
     Args:
@@ -40,7 +39,7 @@ class TrainingHalls(VecEnv):
         self.core = CoolingCore(world, agent.envs)
         self.other = None if yardstick is None else CoolingCore(world, agent.envs)
         self.shield = Shield(world) if agent.shielded else None
-        self._seeds_of_run = [seed * SEED_STRIDE + row for row in range(agent.envs)]
+        self.run_seeds = seeds_of(seed, agent.envs)
         self._numbers: Floats32 = np.zeros(0, np.float32)
         self._clear()
         observed, acted = cooling_spaces(world)
@@ -50,12 +49,19 @@ class TrainingHalls(VecEnv):
 
     def begin(self, episode: int) -> None:
         """Go on with the episodes from this number, for a run that was stopped."""
-        for core in self._cores():
-            core.seed(self._seeds_of_run)
-            core._episode[:] = episode
+        for core in (self.core, self.other):
+            if core is not None:
+                core.seed(self.run_seeds, episode)
 
-    def _cores(self) -> list[CoolingCore]:
-        return [self.core] if self.other is None else [self.core, self.other]
+    @property
+    def episode(self) -> int:
+        """Episodes that each hall has begun."""
+        return int(self.core.episodes[0])
+
+    @property
+    def shared(self) -> CoolingCore:
+        """The halls."""
+        return self.core
 
     def reset(self) -> Floats32:
         """Begin all episodes."""
@@ -70,7 +76,7 @@ class TrainingHalls(VecEnv):
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seeds are those of the run."""
-        self._seeds = list(self._seeds_of_run)
+        self._seeds = list(self.run_seeds)
         return self._seeds
 
     def step_async(self, actions: Floats32) -> None:
@@ -119,25 +125,3 @@ class TrainingHalls(VecEnv):
             self.shield.changed = np.zeros(2)
         self._clear()
         return means
-
-    # ------------------------------------------------------------------ asked for by the interface
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """An attribute, once for every hall asked for."""
-        value = None if attr_name == "render_mode" else getattr(self, attr_name)
-        return [value] * len(list(self._get_indices(indices)))
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Refuse: halls share one batch."""
-        raise NotImplementedError("rows of a batch have no attributes of their own")
-
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """Refuse: halls share one batch."""
-        raise NotImplementedError("rows of a batch have no methods of their own")
-
-    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: Any = None) -> list[bool]:
-        """No hall is wrapped."""
-        return [False] * len(list(self._get_indices(indices)))

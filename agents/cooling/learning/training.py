@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,14 +94,15 @@ class CoolingTraining:
 
     Args:
         settings: checked settings.
+        tell: for notices.
 
     Raises:
         MinesimError: an impossible value.
     """
 
-    def __init__(self, settings: TrainCoolingSettings) -> None:
+    def __init__(self, settings: TrainCoolingSettings, tell: Callable[[str], None] = lambda text: None) -> None:
         settings.check()
-        self.settings, self.agent = settings, settings.agent
+        self.settings, self.agent, self.tell = settings, settings.agent, tell
         content = asdict(settings)
         for key in ("out", "tracking", "steps", "evaluate_every", "threads"):
             del content[key]
@@ -122,13 +124,10 @@ class CoolingTraining:
         torch.set_num_threads(self.settings.threads)
         with borrowed_random_state():
             self._build(load_checkpoint(self.folder))
-            trackers = open_tracking(
-                self.folder, self.settings.tracking, asdict(self.settings), self.outcome.steps, lambda text: None
-            )
-            try:
+            with closing(
+                open_tracking(self.folder, self.settings.tracking, asdict(self.settings), self.outcome.steps, self.tell)
+            ) as trackers:
                 self._train(trackers, stop, on_progress)
-            finally:
-                trackers.close()
         return self.outcome
 
     def _train(self, trackers: Trackers, stop: Callable[[], bool], on_progress: Callable[[Outcome], None]) -> None:
@@ -189,7 +188,7 @@ class CoolingTraining:
         """First scale of observations, from the rule's halls with actions scattered around its own."""
         rng = np.random.default_rng([self.settings.seed, 1])
         core = CoolingCore(self.halls.world, self.agent.envs)
-        core.seed(self.halls._seeds_of_run)
+        core.seed(self.halls.run_seeds)
         seen = [core.reset()]
         for _ in range(PRIMED_STEPS):
             action = rule.act(seen[-1])
@@ -224,7 +223,7 @@ class CoolingTraining:
             self.folder,
             {
                 "steps": outcome.steps,
-                "episode": int(self.halls.core._episode[0]),
+                "episode": self.halls.episode,
                 "judgements": [asdict(item) for item in outcome.judgements],
                 "rule": None if outcome.rule is None else asdict(outcome.rule),
                 "policy": model.policy.state_dict(),
