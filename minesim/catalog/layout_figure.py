@@ -156,7 +156,9 @@ def draw_room(axes: Any, room: SteadyRoom) -> None:
     )
 
 
-def draw_field(axes: Any, plan: RoomPlan, grid: Grid, flows: AirFlows, air_c: Floats, **bounds_c: float) -> None:
+def draw_field(
+    axes: Any, plan: RoomPlan, grid: Grid, flows: AirFlows, air_c: Floats, *, keys: bool = True, **bounds_c: float
+) -> None:
     """Draw the field of a room with miners, fans, openings and air velocity into matplotlib axes.
 
     Args:
@@ -164,6 +166,7 @@ def draw_field(axes: Any, plan: RoomPlan, grid: Grid, flows: AirFlows, air_c: Fl
         plan: the room.
         grid, flows: cells and their air.
         air_c: temperatures, degC, (nx, ny).
+        keys: whether to explain lines and arrows below.
         bounds_c: ``vmin`` and ``vmax`` of the colours, degC; those of the field by default.
     """
     from matplotlib.colors import LinearSegmentedColormap
@@ -172,7 +175,7 @@ def draw_field(axes: Any, plan: RoomPlan, grid: Grid, flows: AirFlows, air_c: Fl
     colours = LinearSegmentedColormap.from_list("air", _AIR)
     look = {"origin": "lower", "extent": extent, "interpolation": "nearest", "aspect": "equal", **bounds_c}
     axes.imshow(air_c.T, cmap=colours, **look)
-    _draw_air(axes, plan, grid, flows)
+    _draw_air(axes, plan, grid, flows, key=keys)
     depth_m = 0.5 * ROW_DEPTH_M
     for group in plan.groups:
         row = plan.row(group.row)
@@ -202,9 +205,11 @@ def draw_field(axes: Any, plan: RoomPlan, grid: Grid, flows: AirFlows, air_c: Fl
         xlabel="x, m",
         ylabel="y, m",
     )
-    keys = [("fan", _FAN), ("opening", _OPENING)] + ([("damper", _DAMPER)] if plan.dampers else [])
-    handles = [axes.plot([], [], color=colour, linewidth=4.0, label=label)[0] for label, colour in keys]
-    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, _below(axes)), ncols=len(keys), fontsize=8)
+    if not keys:
+        return
+    shown = [("fan", _FAN), ("opening", _OPENING)] + ([("damper", _DAMPER)] if plan.dampers else [])
+    handles = [axes.plot([], [], color=colour, linewidth=4.0, label=label)[0] for label, colour in shown]
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, _below(axes)), ncols=len(shown), fontsize=8)
 
 
 def _below(axes: Any) -> float:
@@ -212,7 +217,7 @@ def _below(axes: Any) -> float:
     return -0.55 / float(axes.get_position().height * axes.figure.get_figheight())
 
 
-def _draw_air(axes: Any, plan: RoomPlan, grid: Grid, flows: AirFlows) -> None:
+def _draw_air(axes: Any, plan: RoomPlan, grid: Grid, flows: AirFlows, *, key: bool) -> None:
     across = max(6, round(36 * plan.width_m / plan.length_m))
     x, y = np.meshgrid(
         (np.arange(36) + 0.5) * plan.length_m / 36, (np.arange(across) + 0.5) * plan.width_m / across, indexing="ij"
@@ -233,7 +238,9 @@ def _draw_air(axes: Any, plan: RoomPlan, grid: Grid, flows: AirFlows) -> None:
         color="#1a1a1a",
         alpha=0.75,
     )
-    axes.quiverkey(arrows, 0.9, _below(axes) - 0.02, typical, f"{typical:.1f} m/s", labelpos="E", coordinates="axes")
+    if key:
+        label = f"{typical:.1f} m/s"
+        axes.quiverkey(arrows, 0.9, _below(axes) - 0.02, typical, label, labelpos="E", coordinates="axes")
 
 
 def _draw_mounted(axes: Any, plan: RoomPlan, device: RoomFan | Opening, margin_m: float) -> None:

@@ -47,6 +47,7 @@ def draw_site_in_hall(core: SiteHallCore, day: Sequence[Record]) -> npt.NDArray[
         draw_price(panels[0], hours, series(day, "energy_price_usd_per_mwh"))
         draw_power(panels[1], core, hours, day)
         draw_temps(panels[2], core, hours, day)
-        for axes in panels[1:]:
-            axes.legend(loc="center left", fontsize=8, frameon=False, ncols=2)
+        # Where the curves of a running site are not: below its power, between chips and intakes.
+        for axes, height in ((panels[1], 0.12), (panels[2], 0.42)):
+            axes.legend(loc="lower left", bbox_to_anchor=(0.0, height), fontsize=8, frameon=False, ncols=2)
     return pixels(figure)

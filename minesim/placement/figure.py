@@ -60,11 +60,9 @@ def draw_orders(path: Path, plan: RoomPlan, judge: Judge, models: Sequence[str],
                 plant.damper_flow_m3_per_s[:, -1],
             ]
         )
-        draw_field(
-            axes, plan, judge.hall.room.grid, air_flows(judge.hall.room.basis, inputs, xp=NUMPY), air_c, **bounds
-        )
+        flows = air_flows(judge.hall.room.basis, inputs, xp=NUMPY)
+        draw_field(axes, plan, judge.hall.room.grid, flows, air_c, keys=False, **bounds)
         _colour_groups(axes, plan, [colour[models[n]] for n in one.order], outcome.temp_inlet_c[:, -1])
-        axes.get_legend().remove()
         axes.set_title(
             f"{label}: {one.usd_per_year:,.0f} USD a year; outdoors {judge.hours.weather.temp_c[-1]:.0f} °C, "
             f"hottest chip {outcome.temp_hot_max_c[:, -1].max():.1f} °C; in the boxes: intakes, °C",
