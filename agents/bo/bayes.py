@@ -22,11 +22,9 @@ from linear_operator.utils.warnings import NumericalWarning
 from torch import Tensor
 
 from agents.bo.beliefs import Lesson, taught_belief
-from agents.bo.candidates import pool, reach, surely_safe
+from agents.bo.candidates import hottest_c, least_margin, pool, reach, surely_safe
 from agents.bo.study import Trial, best_measured
-from agents.bo.surrogate import BASE, Forecast, Surrogate, features
-from minesim.arrays import NUMPY
-from minesim.physics import stability
+from agents.bo.surrogate import POWER, Forecast, Surrogate, columns, features
 from minesim.tuning.device import Vector
 from minesim.tuning.problem import TuningProblem
 
@@ -194,14 +192,11 @@ def _here(surrogate: Surrogate) -> Tensor:
 
 def _constraints(problem: TuningProblem) -> list:  # type: ignore[type-arg]
     """Limits on samples, each negative where it is kept."""
-    least = float(stability.margin_at(np.float64(problem.limits.error_max), xp=NUMPY))
-    temp_max_c = problem.limits.temp_max_c
-    kept = [
-        lambda samples, c=channel: least - samples[..., BASE + c] for channel in range(len(problem.device.channels))
-    ]
-    kept.append(lambda samples: (samples[..., 2] - temp_max_c) * 0.01)
+    at, least, hottest = columns(problem), least_margin(problem), hottest_c(problem)
+    kept = [lambda samples, m=m: least - samples[..., m] for m in range(at.margins.start, at.margins.stop)]
+    kept.append(lambda samples: (samples[..., at.temps].amax(dim=-1) - hottest) * 0.01)
     if math.isfinite(problem.power_max_w):
-        kept.append(lambda samples: samples[..., 0] - math.log(problem.power_max_w))
+        kept.append(lambda samples: samples[..., POWER] - math.log(problem.power_max_w))
     return kept
 
 

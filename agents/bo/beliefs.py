@@ -16,8 +16,8 @@ from minesim.tuning.problem import ERROR_NOISE_ABS, ERROR_NOISE_REL, TuningProbl
 
 SEEN_FROM: Final = 4.0 * ERROR_NOISE_ABS
 """A share of errors below this is not told from none: it says only that the margin is not small."""
-SURELY_BELOW: Final = SEEN_FROM + 3.0 * ERROR_NOISE_ABS
-"""A share that was not seen is below this but for three standard deviations."""
+SURELY_NOT: Final = 4.0 * ERROR_NOISE_ABS
+"""The real share of errors is no more than this above such a reading but for four standard deviations."""
 MARGIN_NOISE: Final = 0.001
 """Least standard deviation of a margin that is read from errors."""
 SETTLED: Final = 1e-5
@@ -28,26 +28,32 @@ VAGUE: Final = 1e2
 
 @dataclass(frozen=True)
 class Belief:
-    """Deviation of a unit from the catalog, by outcome: mean and standard deviation.
+    """Deviation of a unit from the catalog, by outcome: mean, standard deviation, and how far it bends.
+
+    A deviation is a level, which is the same for all settings, and a bend, which differs from setting to setting.
 
     Attributes:
-        margin_shift, margin_sd: margin of a channel over the onset of errors.
-        log_power_shift, log_power_sd: logarithm of power.
-        log_hash_sd: logarithm of the clean hashrate.
-        temp_sd_k: hottest reading, K.
+        margin_shift, margin_sd, margin_bend: logarithm of a channel's rail over the onset of errors.
+        log_power_shift, log_power_sd, log_power_bend: logarithm of power.
+        log_hash_sd, log_hash_bend: logarithm of the clean hashrate.
+        temp_sd_k, temp_bend_k: readings, K.
     """
 
     margin_shift: float
     margin_sd: float
+    margin_bend: float
     log_power_shift: float = 0.0
-    log_power_sd: float = 0.04
-    log_hash_sd: float = 0.005
-    temp_sd_k: float = 4.0
+    log_power_sd: float = 0.035
+    log_power_bend: float = 0.02
+    log_hash_sd: float = 0.003
+    log_hash_bend: float = 0.004
+    temp_sd_k: float = 3.0
+    temp_bend_k: float = 2.5
 
 
 def catalog_belief(problem: TuningProblem) -> Belief:
     """What the catalog and the assumed spread of units say."""
-    return Belief(margin_shift=0.0, margin_sd=problem.margin_sd)
+    return Belief(margin_shift=0.0, margin_sd=problem.margin_sd, margin_bend=problem.device.need_bend)
 
 
 @dataclass(frozen=True)
@@ -103,15 +109,13 @@ def margin_readings(error_ratio: Vector) -> tuple[Vector, Vector, np.ndarray]:
         error_ratio: (N,).
 
     Returns:
-        Margin, its variance, and whether it is only a lower bound, (N,) each.
+        Logarithm of the rail over the onset, its variance, and whether it is only a lower bound, (N,) each.
     """
     bounded = error_ratio < SEEN_FROM
-    errors = np.clip(np.where(bounded, SURELY_BELOW, error_ratio), SURELY_BELOW * 0.5, 0.95)
-    margin = stability.margin_at(errors, xp=NUMPY)
-    nudge = 0.1 * errors
-    slope = (stability.margin_at(errors + 0.5 * nudge, xp=NUMPY) - stability.margin_at(errors, xp=NUMPY)) / (
-        0.5 * nudge
-    )
+    errors = np.clip(np.where(bounded, error_ratio + SURELY_NOT, error_ratio), SURELY_NOT, 0.95)
+    margin = np.log1p(stability.margin_at(errors, xp=NUMPY))
+    nudge = 0.05 * errors
+    slope = (np.log1p(stability.margin_at(errors + nudge, xp=NUMPY)) - margin) / nudge
     noise = np.hypot(ERROR_NOISE_ABS, ERROR_NOISE_REL * errors) * np.abs(slope)
     return np.asarray(margin), np.asarray(noise**2 + MARGIN_NOISE**2), np.asarray(bounded)
 

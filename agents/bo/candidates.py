@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
-from torch import Tensor
 
 from agents.bo.study import Trial
-from agents.bo.surrogate import BASE, Forecast, Surrogate, features, scaled_ambient
+from agents.bo.surrogate import POWER, Forecast, Surrogate, features, scaled_ambient
 from minesim.arrays import NUMPY
 from minesim.physics import stability
 from minesim.tuning.device import Vector
@@ -53,37 +52,42 @@ def reach(problem: TuningProblem, trials: Sequence[Trial]) -> float:
 
 def surely_safe(surrogate: Surrogate, forecast: Forecast, sigmas: float = SIGMAS) -> np.ndarray:
     """Whether settings keep every limit with ``sigmas`` standard deviations to spare, (N,)."""
-    problem, columns = surrogate.problem, surrogate.columns
-    x, mean, spread = forecast.x, forecast.mean, forecast.spread
-    least = float(stability.margin_at(np.float64(problem.limits.error_max), xp=NUMPY))
-    margins = (surrogate.least_margins(forecast, sigmas) >= least).all(axis=1)
-    hottest = mean[:, 2] + sigmas * spread[:, 2]
-    cool = hottest <= min(problem.limits.temp_max_c, problem.device.trip_c - TRIP_GUARD_C)
-    high_power = mean[:, 0] + sigmas * spread[:, 0]
-    load = np.log(x[:, columns.load].numpy()) + high_power - x[:, columns.mean(0)].numpy()
-    powered = (load < 0.0) & (high_power <= math.log(problem.power_max_w))
+    problem, at = surrogate.problem, surrogate.columns
+    high = forecast.mean + sigmas * forecast.spread
+    margins = (surrogate.least_margins(forecast, sigmas) >= least_margin(problem)).all(axis=1)
+    cool = high[:, at.temps].max(axis=1) < min(hottest_c(problem), problem.device.trip_c - TRIP_GUARD_C)
+    x, power = forecast.x.numpy(), high[:, POWER]
+    load = np.log(x[:, at.load]) + power - x[:, at.mean(POWER)]
+    powered = (load < 0.0) & (power <= math.log(problem.power_max_w))
     return np.asarray(margins & cool & powered & ~troubled(surrogate, x))
 
 
-def troubled(surrogate: Surrogate, x: Tensor) -> np.ndarray:
-    """Whether the catalog sees rows as no better than a setting that broke a limit, (N,).
+def least_margin(problem: TuningProblem) -> float:
+    """Logarithm of the rail over the onset of errors at which the limit of errors is reached."""
+    return math.log1p(float(stability.margin_at(np.float64(problem.limits.error_max), xp=NUMPY)))
 
-    Plain caution beside the belief, in case it is wrong: in the channel that made errors a row needs more margin, after
-    too hot a reading it must be cooler, and after a trip without either it needs more margin in every channel.
+
+def hottest_c(problem: TuningProblem) -> float:
+    """Temperature below which readings, which are whole degrees, keep their limit, degC."""
+    return math.floor(problem.limits.temp_max_c) + 0.5
+
+
+def troubled(surrogate: Surrogate, rows: Vector) -> np.ndarray:
+    """Whether the catalog sees feature rows as no better than a setting that broke a limit, (N,).
+
+    Plain caution beside the belief, in case it is wrong: in the channel that made errors a row needs more margin, the
+    board that was too hot must be cooler, and after a trip without either it needs more margin in every channel.
     """
-    problem, columns = surrogate.problem, surrogate.columns
-    rows, seen = x.numpy(), surrogate.x.numpy()
+    problem, at = surrogate.problem, surrogate.columns
+    margins, temps = at.means(at.margins), at.means(at.temps)
     bad = np.zeros(len(rows), dtype=bool)
-    first = columns.mean(BASE)
-    for measured, there in zip(surrogate.measured, seen, strict=True):
+    for measured, there in zip(surrogate.measured, surrogate.x.numpy(), strict=True):
         wrong = np.array(measured.error_ratio) > problem.limits.error_max
-        hot = max(measured.temp_c) > problem.limits.temp_max_c
-        if measured.tripped and not (wrong.any() or hot):
+        hot = np.array(measured.temp_c) > problem.limits.temp_max_c
+        if measured.tripped and not (wrong.any() or hot.any()):
             wrong[:] = True
-        for channel in np.flatnonzero(wrong):
-            bad |= rows[:, first + channel] < there[first + channel] + CAUTION_MARGIN
-        if hot:
-            bad |= rows[:, columns.mean(2)] > there[columns.mean(2)] - CAUTION_K
+        bad |= (wrong & (rows[:, margins] < there[margins] + CAUTION_MARGIN)).any(axis=1)
+        bad |= (hot & (rows[:, temps] > there[temps] - CAUTION_K)).any(axis=1)
     return bad
 
 

@@ -19,12 +19,12 @@ from torch import Tensor
 class Processes(Model):
     """Independent processes of M outcomes over the same N readings.
 
-    Covariances are ``sd^2 exp(-|scale (x - x')|^2 / 2)``; a column that does not matter to an outcome has scale 0.
+    Covariances are sums of P parts ``sd^2 exp(-|scale (x - x')|^2 / 2)``; a column that does not matter has scale 0.
 
     Args:
         x: feature rows of the readings, (N, F).
-        scales: inverse length of each column for each outcome, (M, F).
-        sds: standard deviation of each outcome about its mean, (M,).
+        scales: inverse length of each column for each part and outcome, (P, M, F).
+        sds: standard deviation of each part of an outcome's deviation from its mean, (P, M).
         mean_columns: column of a feature row that carries the expected value of each outcome, (M,).
         shifts: added to that, (M,).
         values, variances: readings and the variances of their noise, (M, N).
@@ -44,8 +44,8 @@ class Processes(Model):
         variances: Tensor,
     ) -> None:
         super().__init__()
-        self._used = scales.abs().sum(dim=0).nonzero()[:, 0]
-        self._weights, self._vars = scales[:, self._used] ** 2, sds**2
+        self._used = scales.abs().sum(dim=(0, 1)).nonzero()[:, 0]
+        self._weights, self._vars = scales[..., self._used] ** 2, sds**2
         self._mean_columns, self._shifts = mean_columns, shifts
         self.x = x
         self._root = psd_safe_cholesky(self._cov(x, x) + torch.diag_embed(variances))
@@ -55,7 +55,7 @@ class Processes(Model):
     @property
     def num_outputs(self) -> int:
         """M."""
-        return len(self._vars)
+        return self._vars.shape[-1]
 
     @property
     def batch_shape(self) -> torch.Size:
@@ -68,15 +68,18 @@ class Processes(Model):
     def _cov(self, left: Tensor, right: Tensor) -> Tensor:
         """Prior covariances of rows (..., L, F) and (..., R, F), (..., M, L, R)."""
         apart = (left[..., :, None, self._used] - right[..., None, :, self._used]) ** 2
-        squared = (apart @ self._weights.T).movedim(-1, -3)
-        return self._vars[:, None, None] * torch.exp(-0.5 * squared)
+        parts = [
+            variances * torch.exp(-0.5 * (apart @ weights.T))
+            for variances, weights in zip(self._vars, self._weights, strict=True)
+        ]
+        return sum(parts[1:], parts[0]).movedim(-1, -3)
 
     def marginals(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of each outcome at feature rows (L, F), (L, M) each."""
         cov = self._cov(self.x, x)
         mean = self._expected(x) + (cov * self._gain).sum(dim=-2).T
         seen = torch.linalg.solve_triangular(self._root, cov, upper=False)
-        return mean, (self._vars[:, None] - (seen**2).sum(dim=-2)).clamp_min(0.0).T
+        return mean, (self._vars.sum(dim=0)[:, None] - (seen**2).sum(dim=-2)).clamp_min(0.0).T
 
     def posterior(
         self,

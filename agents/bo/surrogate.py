@@ -25,22 +25,21 @@ from minesim.tuning.device import Vector
 from minesim.tuning.problem import HASHRATE_NOISE, POWER_NOISE, TuningProblem
 
 LENGTH: Final = 1.5
-"""Length scale of power, hashrate and temperature, in ranges of a knob; assumed (leakage and cooling bend slowly)."""
-LENGTH_MARGIN: Final = 3.0
-"""Length scale of margins: a board's need for voltage is nearly one number; assumed."""
+"""Length scale of what bends, in ranges of a knob or decades of fan speed; assumed."""
 LENGTH_AMBIENT: Final = 2.0
-"""The same along ambient temperature, in units of 30 K; assumed."""
+"""The same along ambient temperature, in units of 30 K, of levels too; assumed."""
 TEMP_NOISE_K: Final = 0.4
 """Standard deviation of a reading in whole degrees."""
-BASE: Final = 3
-"""Outcomes before the margins: log power, log clean hashrate, hottest reading."""
+POWER, HASH, TEMPS = 0, 1, 2
+"""Outcomes before the margins: log power, log clean hashrate, and the readings from the third on."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a feature row keeps what: D scaled knobs, ambient, then what the catalog expects, for C channels."""
+    """Where a feature row keeps what: scaled knobs, air, fans, then what the catalog expects, sensors and channels."""
 
     knobs: int
+    sensors: int
     channels: int
 
     @property
@@ -48,14 +47,39 @@ class Columns:
         """Scaled ambient temperature."""
         return self.knobs
 
+    @property
+    def fans(self) -> int:
+        """Expected fan speed, decades."""
+        return self.knobs + 1
+
+    @property
+    def outcomes(self) -> int:
+        """Their number."""
+        return TEMPS + self.sensors + self.channels
+
+    @property
+    def temps(self) -> slice:
+        """Outcomes that are readings."""
+        return slice(TEMPS, TEMPS + self.sensors)
+
+    @property
+    def margins(self) -> slice:
+        """Outcomes that are logarithms of a channel's rail over the onset of errors."""
+        return slice(TEMPS + self.sensors, self.outcomes)
+
+    def means(self, outcomes: slice) -> slice:
+        """Catalog's expectation of outcomes."""
+        first = self.knobs + 2
+        return slice(first + outcomes.start, first + outcomes.stop)
+
     def mean(self, outcome: int) -> int:
-        """Catalog's expectation of an outcome (log power, log hashrate, temperature, margins)."""
-        return self.knobs + 1 + outcome
+        """Catalog's expectation of one outcome."""
+        return self.knobs + 2 + outcome
 
     @property
     def wear(self) -> int:
         """Expected wear, USD a day."""
-        return self.knobs + 1 + BASE + self.channels
+        return self.mean(self.outcomes)
 
     @property
     def risk(self) -> slice:
@@ -70,7 +94,8 @@ class Columns:
 
 def columns(problem: TuningProblem) -> Columns:
     """The layout for a problem."""
-    return Columns(len(problem.device.knobs), len(problem.device.channels))
+    device = problem.device
+    return Columns(len(device.knobs), len(device.sensors), len(device.channels))
 
 
 def scaled_ambient(problem: TuningProblem) -> float:
@@ -81,14 +106,19 @@ def scaled_ambient(problem: TuningProblem) -> float:
 def features(problem: TuningProblem, settings: Vector) -> Tensor:
     """Feature rows of settings (N, D) in the problem's ambient."""
     nominal = problem.nominal(settings)
-    scaled = (settings - problem.lower) / (problem.upper - problem.lower)
-    ambient = np.full((len(settings), 1), scaled_ambient(problem))
-    expected = np.column_stack(
-        [np.log(nominal.power_w), np.log(nominal.hashrate_clean_ths), nominal.temp_c.max(axis=1)]
+    parts = (
+        (settings - problem.lower) / (problem.upper - problem.lower),
+        np.full(len(settings), scaled_ambient(problem)),
+        np.log10(nominal.fan_duty),
+        np.log(nominal.power_w),
+        np.log(nominal.hashrate_clean_ths),
+        nominal.temp_c,
+        np.log1p(nominal.margin_rel),
+        problem.wear_usd_per_day(nominal),
+        nominal.share_at_risk,
+        nominal.load_ratio,
     )
-    wear = problem.wear_usd_per_day(nominal)[:, None]
-    parts = [scaled, ambient, expected, nominal.margin_rel, wear, nominal.share_at_risk, nominal.load_ratio[:, None]]
-    return torch.as_tensor(np.hstack(parts), dtype=torch.double)
+    return torch.as_tensor(np.column_stack(parts), dtype=torch.double)
 
 
 @dataclass(frozen=True)
@@ -123,57 +153,59 @@ class Surrogate:
         told = [(t, t.measured) for t in trials if t.measured is not None]
         self.measured = tuple(m for _, m in told)
         self.x = _measured_features(problem, [t for t, _ in told])
-        x = self.x.numpy()
+        x, at = self.x.numpy(), self.columns
         tripped = np.array([m.tripped for _, m in told])
         errors = np.array([m.error_ratio for _, m in told])
-        risk = x[:, self.columns.risk]
-        kept = np.clip(1.0 - (risk * errors).sum(axis=1), 0.02, 1.0)
+        kept = np.clip(1.0 - (x[:, at.risk] * errors).sum(axis=1), 0.02, 1.0)
 
-        expected = x[:, [self.columns.mean(i) for i in range(BASE)]]
         watts = np.array([m.power_w for _, m in told])
         hashes = np.array([m.hashrate_ths for _, m in told])
-        power = np.where(tripped, expected[:, 0], np.log(np.where(tripped, 1.0, watts)))
-        clean = np.where(tripped, expected[:, 1], np.log(np.maximum(np.where(tripped, 1.0, hashes) / kept, 1e-12)))
-        temps = np.array([max(m.temp_c) for _, m in told])
+        power = np.where(tripped, x[:, at.mean(POWER)], np.log(np.where(tripped, 1.0, watts)))
+        clean = np.log(np.maximum(np.where(tripped, 1.0, hashes) / kept, 1e-12))
+        clean = np.where(tripped, x[:, at.mean(HASH)], clean)
         # Counted errors are subtracted from the hashrate, so their noise comes in with them.
         clean_var = HASHRATE_NOISE**2 + (0.1 * (1.0 - kept)) ** 2
+        temps = np.array([m.temp_c for _, m in told])
 
-        knobs = range(self.columns.knobs)
-        self._scales = np.zeros((BASE + self.columns.channels, x.shape[1]))
-        self._scales[:, self.columns.ambient] = 1.0 / LENGTH_AMBIENT
-        self._scales[:BASE, knobs] = 1.0 / LENGTH
-        sds = np.array(
-            [belief.log_power_sd, belief.log_hash_sd, belief.temp_sd_k, *[belief.margin_sd] * errors.shape[1]]
-        )
-        shifts = np.array([belief.log_power_shift, 0.0, 0.0, *[belief.margin_shift] * errors.shape[1]])
+        self._scales, self._sds, shifts = _prior(problem, belief)
         values, variances = (
-            [power, clean, temps],
+            [power, clean, *temps.T],
             [
                 np.where(tripped, VAGUE, POWER_NOISE**2),
                 np.where(tripped, VAGUE, clean_var),
-                np.where(tripped, VAGUE, TEMP_NOISE_K**2),
+                *[np.where(tripped, VAGUE, TEMP_NOISE_K**2)] * at.sensors,
             ],
         )
         self._bounds: list[tuple[Vector, Vector]] = []
-        for channel, own in enumerate(problem.device.channel_knobs):
-            scales = self._scales[BASE + channel]
-            scales[list(own)] = 1.0 / LENGTH_MARGIN
-            mean = x[:, self.columns.mean(BASE + channel)] + belief.margin_shift
-            cov = belief.margin_sd**2 * np.exp(-0.5 * _squared(x, x, scales))
+        for channel, outcome in enumerate(range(at.margins.start, at.margins.stop)):
+            mean = x[:, at.mean(outcome)] + shifts[outcome]
             reading, noise, bounded = margin_readings(errors[:, channel])
-            value, variance = gaussian_sites(mean, cov, reading, noise, bounded)
+            value, variance = gaussian_sites(mean, self._cov(outcome, x, x), reading, noise, bounded)
             self._bounds.append((reading[bounded], x[bounded]))
             values.append(value)
             variances.append(variance)
         self.model = Processes(
             self.x,
             scales=torch.as_tensor(self._scales),
-            sds=torch.as_tensor(sds),
-            mean_columns=torch.tensor([self.columns.mean(i) for i in range(len(sds))]),
+            sds=torch.as_tensor(self._sds),
+            mean_columns=torch.arange(at.mean(0), at.mean(at.outcomes)),
             shifts=torch.as_tensor(shifts),
             values=torch.as_tensor(np.array(values)),
             variances=torch.as_tensor(np.array(variances)),
         )
+
+    def _cov(self, outcome: int, left: Vector, right: Vector) -> Vector:
+        """Prior covariance of an outcome at feature rows, (L, R)."""
+        from scipy.spatial.distance import cdist
+
+        cov = np.zeros((len(left), len(right)))
+        for sds, scales in zip(self._sds, self._scales, strict=True):
+            used = np.flatnonzero(scales[outcome])
+            scale = scales[outcome, used]
+            cov += sds[outcome] ** 2 * np.exp(
+                -0.5 * cdist(left[:, used] * scale, right[:, used] * scale, "sqeuclidean")
+            )
+        return cov
 
     def forecast(self, x: Tensor) -> Forecast:
         """What is believed of feature rows."""
@@ -188,23 +220,25 @@ class Surrogate:
         it; the noise of the reading is in the bound already. The second is what lets the safe set grow before any error
         has been seen: a normal stand-in forgets that the reading was a bound.
         """
-        least = forecast.mean[:, BASE:] - sigmas * forecast.spread[:, BASE:]
+        margins = self.columns.margins
+        least = forecast.mean[:, margins] - sigmas * forecast.spread[:, margins]
         rows = forecast.x.numpy()
         for channel, (reading, seen) in enumerate(self._bounds):
             if not len(reading):
                 continue
-            squared = _squared(rows, seen, self._scales[BASE + channel])
-            drift = self.belief.margin_sd * np.sqrt(-2.0 * np.expm1(-0.5 * squared))
-            column = self.columns.mean(BASE + channel)
+            outcome = margins.start + channel
+            variance = (self._sds[:, outcome] ** 2).sum()
+            drift = np.sqrt(2.0 * np.maximum(variance - self._cov(outcome, rows, seen), 0.0))
+            column = self.columns.mean(outcome)
             there = rows[:, column, None] + (reading - seen[:, column]) - sigmas * drift
             least[:, channel] = np.maximum(least[:, channel], there.max(axis=1))
         return least
 
     def outcome(self, samples: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Good hashrate (TH/s), power (W) and wear (USD a day) of samples (..., N, M) at feature rows (..., N, F)."""
-        errors = stability.error_ratio_at(samples[..., BASE:], xp=torch_namespace())
+        errors = stability.error_ratio_at(samples[..., self.columns.margins].expm1(), xp=torch_namespace())
         kept = (1.0 - (x[..., self.columns.risk] * errors).sum(dim=-1)).clamp_min(0.0)
-        return samples[..., 1].exp() * kept, samples[..., 0].exp(), x[..., self.columns.wear]
+        return samples[..., HASH].exp() * kept, samples[..., POWER].exp(), x[..., self.columns.wear]
 
     def score(self, samples: Tensor, x: Tensor) -> Tensor:
         """The objective of samples, (..., N)."""
@@ -216,12 +250,36 @@ class Surrogate:
 
     def lesson(self) -> Lesson:
         """What the unit turned out to be."""
-        at = self.forecast(self.x)
-        expected = self.x.numpy()[:, [self.columns.mean(BASE + c) for c in range(self.columns.channels)]]
-        margins = at.mean[:, BASE:] - expected
-        weight = 1.0 / at.spread[:, BASE:] ** 2
-        power = at.mean[:, 0] - self.x.numpy()[:, self.columns.mean(0)]
+        at, x = self.forecast(self.x), self.x.numpy()
+        margins = at.mean[:, self.columns.margins] - x[:, self.columns.means(self.columns.margins)]
+        weight = 1.0 / at.spread[:, self.columns.margins] ** 2
+        power = at.mean[:, POWER] - x[:, self.columns.mean(POWER)]
         return Lesson(tuple((margins * weight).sum(axis=0) / weight.sum(axis=0)), float(power.mean()))
+
+
+def _prior(problem: TuningProblem, belief: Belief) -> tuple[Vector, Vector, Vector]:
+    """Scales (2, M, F), standard deviations (2, M) and shifts (M,) of deviations: levels first, then bends."""
+    device, at = problem.device, columns(problem)
+    scales = np.zeros((2, at.outcomes, at.load + 1))
+    scales[:, :, at.ambient] = 1.0 / LENGTH_AMBIENT
+    everything = range(at.knobs)
+    for outcome, own in enumerate([*[everything] * at.margins.start, *device.channel_knobs]):
+        columns_used = [at.fans if knob == device.fan_knob else knob for knob in own]
+        scales[1, outcome, columns_used] = 1.0 / LENGTH
+    levels = [
+        belief.log_power_sd,
+        belief.log_hash_sd,
+        *[belief.temp_sd_k] * at.sensors,
+        *[belief.margin_sd] * at.channels,
+    ]
+    bends = [
+        belief.log_power_bend,
+        belief.log_hash_bend,
+        *[belief.temp_bend_k] * at.sensors,
+        *[belief.margin_bend] * at.channels,
+    ]
+    shifts = [belief.log_power_shift, 0.0, *[0.0] * at.sensors, *[belief.margin_shift] * at.channels]
+    return scales, np.array([levels, bends]), np.array(shifts)
 
 
 def _measured_features(problem: TuningProblem, trials: Sequence[Trial]) -> Tensor:
@@ -231,11 +289,3 @@ def _measured_features(problem: TuningProblem, trials: Sequence[Trial]) -> Tenso
     order = np.argsort(airs, kind="stable")
     parts = [features(problem.at(float(air)), settings[airs == air]) for air in np.unique(airs)]
     return torch.cat(parts)[np.argsort(order)]
-
-
-def _squared(left: Vector, right: Vector, scales: Vector) -> Vector:
-    """Squared distances of feature rows in units of the lengths, (L, R)."""
-    from scipy.spatial.distance import cdist
-
-    used = np.flatnonzero(scales)
-    return np.asarray(cdist(left[:, used] * scales[used], right[:, used] * scales[used], "sqeuclidean"))

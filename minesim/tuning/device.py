@@ -213,6 +213,21 @@ class Device(Protocol):
         ...
 
     @property
+    def sensors(self) -> tuple[str, ...]:
+        """What reads temperatures."""
+        ...
+
+    @property
+    def fan_knob(self) -> int | None:
+        """The knob that acts through the speed of the fans only; None where there is none."""
+        ...
+
+    @property
+    def need_bend(self) -> float:
+        """How far a unit's deviation from the catalog's need differs from setting to setting, relative."""
+        ...
+
+    @property
     def stock(self) -> Vector:
         """The maker's setting, (D,)."""
         ...

@@ -95,6 +95,20 @@ class GpuCard:
         return ((0, 2), (1,))
 
     @property
+    def sensors(self) -> tuple[str, ...]:
+        """The core."""
+        return ("core",)
+
+    @property
+    def fan_knob(self) -> None:
+        """The driver's own curve."""
+
+    @property
+    def need_bend(self) -> float:
+        """The clock that a power limit leaves differs with leakage; assumed."""
+        return 0.006
+
+    @property
     def stock(self) -> Vector:
         """As it comes."""
         return np.array([CORE_STOCK_MHZ, MEMORY_STOCK_MHZ, POWER_STOCK_W])

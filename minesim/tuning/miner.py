@@ -108,6 +108,21 @@ class Miner:
         """A board depends on the rail, its own clock and the fans."""
         return tuple((0, k, self.curve.boards + 1) for k in range(1, self.curve.boards + 1))
 
+    @property
+    def sensors(self) -> tuple[str, ...]:
+        """Boards; a reading is the hottest sensor of one."""
+        return self.channels
+
+    @property
+    def fan_knob(self) -> int:
+        """Target or duty of the fans."""
+        return self.curve.boards + 1
+
+    @property
+    def need_bend(self) -> float:
+        """Need grows by 0.05 % a kelvin, and a unit's chips are a few kelvins off the catalog's; assumed."""
+        return 0.0015
+
     def setting(self, freq_mhz: float, volt_v: float) -> Vector:
         """All boards alike, fans as the firmware has them, (D,)."""
         usual = self._firmware.fan_target_c if self.fan_mode == "target" else self.curve.fan_duty_ref

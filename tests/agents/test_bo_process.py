@@ -10,8 +10,8 @@ pytest.importorskip("botorch")
 
 from agents.bo.process import Processes  # noqa: E402
 
-SCALES = torch.tensor([[1.0, 0.5, 0.0], [0.0, 2.0, 0.0]], dtype=torch.double)
-SDS = torch.tensor([0.3, 1.5], dtype=torch.double)
+SCALES = torch.tensor([[[1.0, 0.5, 0.0], [0.0, 2.0, 0.0]], [[0.0, 0.0, 0.3], [0.0, 0.0, 0.3]]], dtype=torch.double)
+SDS = torch.tensor([[0.3, 1.5], [0.7, 0.2]], dtype=torch.double)
 SHIFTS = torch.tensor([0.1, -0.2], dtype=torch.double)
 
 
@@ -44,16 +44,17 @@ def test_posteriors_are_those_of_the_library(readings: tuple, processes: Process
     x, values, variances = readings
     at = torch.as_tensor(np.random.default_rng(1).normal(size=(4, 5, 3)))
     joint = processes.posterior(at)
-    for outcome, dims in enumerate(([0, 1], [1])):
-        kernel = ScaleKernel(RBFKernel(ard_num_dims=len(dims), active_dims=dims))
-        kernel.base_kernel.lengthscale = 1.0 / SCALES[outcome, dims]
-        kernel.outputscale = SDS[outcome] ** 2
+    for outcome, both in enumerate((([0, 1], [2]), ([1], [2]))):
+        parts = [ScaleKernel(RBFKernel(ard_num_dims=len(dims), active_dims=dims)) for dims in both]
+        for part, (kernel, dims) in enumerate(zip(parts, both, strict=True)):
+            kernel.base_kernel.lengthscale = 1.0 / SCALES[part, outcome, dims]
+            kernel.outputscale = SDS[part, outcome] ** 2
         reference = SingleTaskGP(
             x,
             values[outcome][:, None],
             variances[outcome][:, None],
             mean_module=Mean(float(SHIFTS[outcome])),
-            covar_module=kernel,
+            covar_module=parts[0] + parts[1],
             outcome_transform=None,
         )
         with torch.no_grad():
@@ -74,7 +75,7 @@ def test_samples_have_the_joint_spread_of_the_posterior(processes: Processes) ->
         got = torch.cov(samples[..., outcome].T)
         want = processes._cov(at, at)[outcome]
         want = want - _explained(processes, at)[outcome]
-        torch.testing.assert_close(got, want, rtol=0.05, atol=0.02 * float(SDS[outcome]) ** 2)
+        torch.testing.assert_close(got, want, rtol=0.05, atol=0.02 * float((SDS[:, outcome] ** 2).sum()))
     torch.testing.assert_close(samples.mean(dim=0), joint.mean, rtol=0.05, atol=0.02)
 
 

@@ -16,7 +16,7 @@ from agents.bo.beliefs import Lesson, catalog_belief, gaussian_sites, margin_rea
 from agents.bo.candidates import REACH_FIRST, reach, surely_safe  # noqa: E402
 from agents.bo.run import carry_out, judge  # noqa: E402
 from agents.bo.study import Study, load_study  # noqa: E402
-from agents.bo.surrogate import BASE, Surrogate, features  # noqa: E402
+from agents.bo.surrogate import POWER, Surrogate, features  # noqa: E402
 from minesim.arrays import NUMPY  # noqa: E402
 from minesim.physics import stability  # noqa: E402
 from minesim.tuning.problem import TuningProblem, tuning_problem  # noqa: E402
@@ -44,8 +44,7 @@ def test_a_unit_is_tuned_without_breaking_a_limit(study: Study) -> None:
     result = judge(study)
     np.testing.assert_allclose(study.trials[0].setting, study.problem.known_good())
     assert result.trips == result.violations == 0
-    assert result.regret[-1] < 0.02
-    assert result.regret[-1] < 0.25 * result.regret[0]
+    assert result.regret[-1] < 0.01
 
 
 def test_a_resumed_study_asks_for_the_same(study: Study, tmp_path) -> None:
@@ -74,8 +73,11 @@ def test_the_belief_finds_the_silicon_of_a_unit(study: Study) -> None:
     at = surrogate.forecast(features(problem, x))
     mean, spread = at.mean, at.spread
     true = problem.truth(x)
-    assert (np.abs(mean[0, BASE:] - true.margin_rel[0]) < np.maximum(4.0 * spread[0, BASE:], 0.002)).all()
-    assert math.exp(mean[0, 0]) == pytest.approx(true.power_w[0], rel=0.01)
+    margins, temps = surrogate.columns.margins, surrogate.columns.temps
+    off = np.abs(mean[0, margins] - np.log1p(true.margin_rel[0]))
+    assert (off < np.maximum(4.0 * spread[0, margins], 0.002)).all()
+    assert (np.abs(mean[0, temps] - true.temp_c[0]) < 4.0 * spread[0, temps]).all()
+    assert math.exp(mean[0, POWER]) == pytest.approx(true.power_w[0], rel=0.01)
 
 
 def test_silence_moves_a_belief_as_bayes_rule_says() -> None:
@@ -98,9 +100,9 @@ def test_plain_errors_are_read_as_margins_and_small_ones_as_bounds() -> None:
     errors = np.array([0.0, 0.001, 0.01, 0.3])
     margin, variance, bounded = margin_readings(errors)
     assert bounded.tolist() == [True, True, False, False]
-    np.testing.assert_allclose(margin[2:], stability.margin_at(errors[2:], xp=NUMPY))
+    np.testing.assert_allclose(margin[2:], np.log1p(stability.margin_at(errors[2:], xp=NUMPY)))
     assert (variance[2:] < 0.01**2).all()
-    assert margin[0] == margin[1] > margin[2]
+    assert margin[0] > margin[1] > margin[2]
 
 
 def test_the_trust_region_widens_on_success_and_narrows_on_failure(study: Study) -> None:
@@ -125,7 +127,7 @@ def test_a_lesson_is_the_units_own_deviation(study: Study) -> None:
     problem = study.problem
     lesson = study.method.surrogate(problem, study.told).lesson()
     at = np.array([study.told[-1].setting])
-    true = problem.truth(at).margin_rel[0] - problem.nominal(at).margin_rel[0]
+    true = np.log1p(problem.truth(at).margin_rel[0]) - np.log1p(problem.nominal(at).margin_rel[0])
     np.testing.assert_allclose(lesson.margins, true, atol=0.004)
     power = math.log(problem.truth(at).power_w[0] / problem.nominal(at).power_w[0])
     assert lesson.log_power == pytest.approx(power, abs=0.02)
@@ -184,7 +186,7 @@ def test_the_same_optimiser_tunes_a_graphics_card() -> None:
 
 def test_several_merits_spread_over_a_front(problem: TuningProblem) -> None:
     study = Study(problem, ParetoTuner())
-    carry_out(study, 5)
+    carry_out(study, 8)
     x = features(problem, np.array([t.setting for t in study.told]))
     surrogate = Surrogate(problem, study.told, catalog_belief(problem))
     values = merits(surrogate, torch.as_tensor(surrogate.forecast(x).mean), x).numpy()
