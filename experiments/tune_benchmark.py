@@ -16,13 +16,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from agents.bo.suite import Work, run_suite, stages
-from agents.bo.suite_settings import TAUGHT, SuiteSettings
+from agents.bo.suite_cards import draw_fronts, write_cards
+from agents.bo.suite_settings import PARETO, TAUGHT, SuiteSettings
 from agents.bo.suite_summary import rows_of, summarise
 from agents.bo.suite_tell import draw_suite, tell
 from experiments.entry import read_settings, telling_errors
 from minesim.bench.files import write_json, write_text
 
-REPORT_WIDTH = 130
+REPORT_WIDTH = 150
+FRONTS_TEMP_AMB_C = 20.0
+"""Air whose fronts are drawn, where the benchmark has it, degC."""
 
 
 def run(settings: SuiteSettings, console: Console) -> dict[str, Any]:
@@ -45,6 +48,9 @@ def run(settings: SuiteSettings, console: Console) -> dict[str, Any]:
     keys = settings.unit_keys()
     rows = {name: rows_of(cells, keys, name) for name in (*settings.bench.methods, TAUGHT)}
     draw_suite(folder / "methods.png", rows, summary)
+    write_cards(folder / "cards.csv", settings, rows["bo"])
+    fronts = rows_of(cells, settings.front_keys(), PARETO)
+    draw_fronts(folder / "fronts.png", fronts, FRONTS_TEMP_AMB_C)
     write_json(folder / "summary.json", {"settings": asdict(settings), "summary": _plain(summary)})
     console.print(f"Report, numbers, plot and parts: {folder}")
     return summary

@@ -44,7 +44,7 @@ class BayesTuner:
     """Constrained noisy expected improvement (qLogNEI) over a safe set that grows from a known-good setting.
 
     Attributes:
-        lessons: of tuned units of the same model.
+        lessons: of tuned units of the same model or chip.
         name: in tables.
     """
 

@@ -61,30 +61,39 @@ class Lesson:
     """What one tuned unit turned out to be: its deviations, averaged over its measured settings.
 
     Attributes:
+        model: hardware model of the unit.
         margins: of each channel.
         log_power: of power.
     """
 
+    model: str
     margins: tuple[float, ...]
     log_power: float
 
 
 def taught_belief(problem: TuningProblem, lessons: Sequence[Lesson]) -> Belief:
-    """The belief about the next unit of a model, given tuned ones.
+    """The belief about the next unit, given tuned ones of its model or of others with the same chip.
 
-    What all units of a model share (its deviation from the catalog) is estimated from the units' means, shrunk towards
-    none; what is left of it and the spread between units and boards stays as uncertainty.
+    What the models of a chip share, and what the units of a model share besides, are normal deviations from the
+    catalog; they are conditioned on the units' means. What is left of them and the spread between units and boards
+    stays as uncertainty.
     """
     belief = catalog_belief(problem)
     if not lessons:
         return belief
     s = problem.spread
     age_var = (s.quality_per_year * s.age_max_years) ** 2 / 12.0
-    board_var, unit_var, model_var = s.quality_board**2, s.quality_unit**2 + age_var, s.quality_model**2
-    channels = len(lessons[0].margins)
-    shift, left = _shrink([float(np.mean(x.margins)) for x in lessons], unit_var + board_var / channels, model_var)
-    power_unit_var = belief.log_power_sd**2 - min(s.power_model**2, 0.5 * belief.log_power_sd**2)
-    power_shift, power_left = _shrink([x.log_power for x in lessons], power_unit_var, s.power_model**2)
+    board_var, unit_var = s.quality_board**2, s.quality_unit**2 + age_var
+    own = np.array([lesson.model == problem.device.model for lesson in lessons])
+    same = np.array([[a.model == b.model for b in lessons] for a in lessons])
+    each = np.array([unit_var + board_var / len(lesson.margins) for lesson in lessons])
+    margins = np.array([np.mean(lesson.margins) for lesson in lessons])
+    shift, left = _shared(margins, each, same, own, s.quality_chip**2, s.quality_model**2)
+    power_unit_var = belief.log_power_sd**2 - min(s.power_shared**2, 0.5 * belief.log_power_sd**2)
+    powers = np.array([lesson.log_power for lesson in lessons])
+    power_shift, power_left = _shared(
+        powers, np.full(len(lessons), power_unit_var), same, own, s.power_chip**2, s.power_model**2
+    )
     return replace(
         belief,
         margin_shift=shift,
@@ -94,12 +103,21 @@ def taught_belief(problem: TuningProblem, lessons: Sequence[Lesson]) -> Belief:
     )
 
 
-def _shrink(values: Sequence[float], var_each: float, var_common: float) -> tuple[float, float]:
-    """Posterior mean and variance of a common normal deviation, given units' values."""
-    if var_common == 0.0:
-        return 0.0, 0.0
-    weight = len(values) / (len(values) + var_each / var_common)
-    return weight * float(np.mean(values)), (1.0 - weight) * var_common
+def _shared(
+    values: Vector, var_each: Vector, same: np.ndarray, own: np.ndarray, var_chip: float, var_model: float
+) -> tuple[float, float]:
+    """Posterior mean and variance of what the next unit's model deviates by.
+
+    Args:
+        values: what L tuned units deviated by, (L,).
+        var_each: variance of a unit about its model, (L,).
+        same: whether two units are of one model, (L, L).
+        own: whether a unit is of the next unit's model, (L,).
+        var_chip, var_model: variances of what a chip's models share, and of what a model's units share besides.
+    """
+    seen = var_chip + var_model * same + np.diag(var_each)
+    gain = np.linalg.solve(seen, var_chip + var_model * own)
+    return float(gain @ values), float(var_chip + var_model - gain @ (var_chip + var_model * own))
 
 
 def margin_readings(error_ratio: Vector) -> tuple[Vector, Vector, np.ndarray]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from agents.bo.pareto import pareto_front
 from agents.bo.run import Result
 from agents.bo.study import Study
 from minesim.bench.files import write_whole
@@ -93,13 +94,3 @@ def draw_front(path: Path, study: Study) -> None:
     figure.colorbar(shown, label="wear, mUSD/day")
     write_whole(path, lambda beside: figure.savefig(beside, dpi=110))
     plt.close(figure)
-
-
-def pareto_front(values: np.ndarray) -> np.ndarray:
-    """Which rows (N, M) no other row beats in all of M merits, (N,).
-
-    >>> pareto_front(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])).tolist()
-    [True, True, False]
-    """
-    better = (values[None] >= values[:, None]).all(axis=2) & (values[None] > values[:, None]).any(axis=2)
-    return np.asarray(~better.any(axis=1))

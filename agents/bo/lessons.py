@@ -1,4 +1,4 @@
-"""Lessons on disk: what a finished run teaches the next unit of its model."""
+"""Lessons on disk: what a finished run teaches the next unit of its model or chip."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ FILE: Final = "lesson.json"
 def lesson_json(problem: TuningProblem, lesson: Lesson) -> dict[str, object]:
     """A lesson as plain values."""
     return {
-        "model": problem.device.model,
+        "model": lesson.model,
+        "chip": problem.device.chip,
         "serial": problem.serial,
         "margins": list(map(float, lesson.margins)),
         "log_power": float(lesson.log_power),
@@ -28,19 +29,23 @@ def read_lesson(folder: Path, problem: TuningProblem) -> Lesson:
 
     Raises:
         DataFileError: there is none, or it is unreadable.
-        ParamsError: of another model, or of this very unit.
+        ParamsError: of another chip, or of this very unit.
     """
     path = folder / FILE
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
-        model, serial = plain["model"], plain["serial"]
-        lesson = Lesson(tuple(map(float, plain["margins"])), float(plain["log_power"]))
+        chip, serial = plain["chip"], plain["serial"]
+        lesson = Lesson(str(plain["model"]), tuple(map(float, plain["margins"])), float(plain["log_power"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataFileError(
             explain(f"{path} is not a readable lesson ({error})", fix="Name the folder of a finished run of method bo.")
         ) from error
-    if model != problem.device.model or serial == problem.serial:
+    if chip != problem.device.chip or serial == problem.serial:
         raise ParamsError(
-            explain(f"the lesson is of {serial}", allowed=f"other units of {problem.device.model}", origin=str(path))
+            explain(
+                f"the lesson is of {serial} ({chip})",
+                allowed=f"other units with the chip {problem.device.chip}, best of {problem.device.model}",
+                origin=str(path),
+            )
         )
     return lesson

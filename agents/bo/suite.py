@@ -15,13 +15,16 @@ from typing import Any
 from agents.benchmark.processes import each
 from agents.bo.beliefs import Lesson
 from agents.bo.suite_cell import Cell, tune
-from agents.bo.suite_settings import TAUGHT, SuiteSettings, UnitKey
+from agents.bo.suite_settings import PARETO, TAUGHT, SuiteSettings, UnitKey
 from minesim.bench.cells import PlainStore
 from minesim.bench.files import source_hash
 from minesim.tuning.optimum import safe_optimum
 
 CODE = ("minesim/tuning", "minesim/physics", "minesim/catalog")
-CODE_BO = ("bayes", "beliefs", "candidates", "process", "surrogate", "baselines", "run", "study", "suite_cell")
+CODE_BO = (
+    *("bayes", "beliefs", "candidates", "process", "surrogate"),
+    *("baselines", "methods", "pareto", "run", "study", "suite_cell"),
+)
 
 
 @dataclass(frozen=True)
@@ -86,17 +89,18 @@ def work(settings: SuiteSettings, folder: Path, code: str, item: Work) -> int:
 def _lessons(cells: Cells, settings: SuiteSettings, key: UnitKey) -> list[Lesson]:
     taught = [cells.load(teacher, "bo") for teacher in settings.teachers(key)]
     return [
-        Lesson(tuple(cell["lesson"]["margins"]), cell["lesson"]["log_power"]) for cell in taught if cell is not None
+        Lesson(**{**cell["lesson"], "margins": tuple(cell["lesson"]["margins"])}) for cell in taught if cell is not None
     ]
 
 
 def stages(settings: SuiteSettings) -> list[list[Work]]:
-    """What is to be done, in order: all methods, then what learns from them, then other spreads."""
+    """What is to be done, in order: all methods, what learns from them, fronts of several merits, other spreads."""
     bench = settings.bench
     plain_work = [Work(key, tuple(bench.methods)) for key in settings.unit_keys()]
     taught = [Work(key, (TAUGHT,)) for key in settings.unit_keys() if settings.is_taught(key)]
+    fronts = [Work(key, (PARETO,)) for key in settings.front_keys()]
     other = [Work(key, ("bo", "stock")) for spread in bench.other_spreads for key in settings.spread_keys(spread)]
-    return [plain_work, taught, other]
+    return [plain_work, taught, fronts, other]
 
 
 def run_suite(settings: SuiteSettings, folder: Path, on_done: Callable[[Work, int], None]) -> Cells:

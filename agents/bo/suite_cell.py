@@ -12,15 +12,17 @@ import numpy as np
 
 from agents.bo.beliefs import Lesson
 from agents.bo.methods import method
+from agents.bo.pareto import pareto_front
 from agents.bo.run import carry_out, judge
-from agents.bo.study import Study
-from agents.bo.suite_settings import TAUGHT
+from agents.bo.study import Study, Trial
+from agents.bo.suite_settings import PARETO, TAUGHT
 from minesim.bench.files import plain
 from minesim.tuning.device import Vector
 from minesim.tuning.optimum import SafeOptimum, safe_optimum
 from minesim.tuning.problem import TuningProblem
 
 Cell = dict[str, Any]
+Truth = dict[str, float | bool]
 CAPS_REL: Final = (0.7, 0.8, 0.9, 1.0)
 """Wall power over stock's at which the greatest safe hashrate is searched."""
 
@@ -31,7 +33,8 @@ def tune(problem: TuningProblem, name: str, trials: int, optimum: SafeOptimum, l
     Returns:
         Plain values: the fields of :class:`agents.bo.run.Result`, an infinite regret as None; ``seconds`` of processor
         time; ``true`` values of what it recommends, of stock and of the optimum; what is ``possible`` on the unit, with
-        stock; the ``lesson``, with ``bo``.
+        stock; the ``lesson``, with ``bo``; the measured settings that no other beats in all merits, with ``bo_pareto``
+        (``front``, a list of true values).
     """
     chosen = method("bo" if name == TAUGHT else name)
     if lessons:
@@ -55,10 +58,20 @@ def tune(problem: TuningProblem, name: str, trials: int, optimum: SafeOptimum, l
         cell["possible"] = possible(problem)
     if name == "bo":
         cell["lesson"] = asdict(chosen.surrogate(problem, study.told).lesson())  # type: ignore[attr-defined]
+    if name == PARETO:
+        cell["front"] = front(problem, study.told)
     return dict(plain(cell))
 
 
-def truth(problem: TuningProblem, setting: Vector) -> dict[str, float | bool]:
+def front(problem: TuningProblem, told: Sequence[Trial]) -> list[Truth]:
+    """True values of the tried settings within all limits that no other beats in profit, energy per hash and wear."""
+    tried = [truth(problem, np.array(trial.setting)) for trial in told]
+    kept = [at for at in tried if at["safe"]]
+    merits = np.array([[at["score"], -at["power_w"] / at["hashrate_ths"], -at["ageing_rel"]] for at in kept])
+    return [at for at, best in zip(kept, pareto_front(merits.reshape(-1, 3)), strict=True) if best]
+
+
+def truth(problem: TuningProblem, setting: Vector) -> Truth:
     """What a setting does on the unit, without noise."""
     at = problem.truth(setting)
     return {
@@ -66,6 +79,7 @@ def truth(problem: TuningProblem, setting: Vector) -> dict[str, float | bool]:
         "power_w": float(at.power_w[0]),
         "error_max": float(at.error_ratio.max()),
         "temp_max_c": float(at.temp_c.max()),
+        "ageing_rel": float(at.ageing_rel[0]),
         "score": float(problem.score(at)[0]),
         "safe": bool(problem.safe(setting)[0]),
     }

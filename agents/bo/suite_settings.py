@@ -13,6 +13,8 @@ from minesim.tuning.problem import TuningProblem, tuning_problem
 
 TAUGHT = "bo_taught"
 """Bayesian optimisation of a unit whose fellows of the same model, in the same air, were tuned before."""
+PARETO = "bo_pareto"
+"""Bayesian optimisation of profit, energy per hash and wear at once."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class SuiteBench:
         teachers: so many first units of each model teach the others by method ``bo_taught``; 0 for none.
         other_spreads: factors at which stock and ``bo`` are compared beside it.
         spread_units: on so many first units of each model.
+        front_units: on so many first units of each model fronts of profit, energy per hash and wear are searched.
     """
 
     name: str = "overclock_v1"
@@ -63,7 +66,8 @@ class SuiteBench:
     methods: list[str] = field(default_factory=lambda: ["bo", "stock"])
     teachers: int = 4
     other_spreads: list[float] = field(default_factory=lambda: [0.5, 2.0])
-    spread_units: int = 10
+    spread_units: int = 5
+    front_units: int = 1
 
 
 @dataclass
@@ -101,6 +105,8 @@ class SuiteSettings:
             raise ParamsError(explain(f"teachers is {bench.teachers}", allowed=f"0 to {bench.units - 1}"))
         if not 1 <= bench.spread_units <= bench.units:
             raise ParamsError(explain(f"spread_units is {bench.spread_units}", allowed=f"1 to {bench.units}"))
+        if not 0 <= bench.front_units <= bench.units:
+            raise ParamsError(explain(f"front_units is {bench.front_units}", allowed=f"0 to {bench.units}"))
         for key in (*self.unit_keys(), *(k for spread in bench.other_spreads for k in self.spread_keys(spread))):
             self.problem(key)
 
@@ -111,6 +117,10 @@ class SuiteSettings:
     def spread_keys(self, spread: float) -> list[UnitKey]:
         """The units that spreads are compared on."""
         return self._keys(self.bench.spread_units, spread)
+
+    def front_keys(self) -> list[UnitKey]:
+        """The units that fronts are searched for."""
+        return self._keys(self.bench.front_units, 1.0)
 
     def _keys(self, units: int, spread: float) -> list[UnitKey]:
         bench = self.bench

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 from rich.console import Console
@@ -14,6 +15,17 @@ from agents.bo.suite_cell import regret_course
 from agents.bo.suite_summary import Rate, Row
 from minesim.bench.files import write_whole
 from minesim.bench.statistics import Estimate
+
+TARGETS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "hashrate_gain": "5 to 15",
+        "efficiency_gain": "5 to 20",
+        "stability": "over 95",
+        "profiles": "under 5 %",
+        "hashrate_spread": "under 10",
+    }
+)
+"""What the project set out to reach, %."""
 
 
 def percent(value: Estimate, digits: int = 0) -> str:
@@ -78,15 +90,18 @@ def _gains(by_spread: Mapping[str, Any]) -> Table:
     table.add_column("")
     for spread in by_spread:
         table.add_column(f"spread x{spread}")
+    table.add_column("the mission's target")
     columns = list(by_spread.values())
     for name in ("profit", "hashrate", "power", "efficiency", "stability"):
-        table.add_row(f"{name}, bo", *(percent(numbers[name], 1) for numbers in columns))
+        table.add_row(f"{name}, bo", *(percent(numbers[name], 1) for numbers in columns), TARGETS.get(name, ""))
     for name, told in (("hashrate_gain", "hashrate at stock's power"), ("efficiency_gain", "J/TH at stock's hashrate")):
         found = [numbers[f"possible_{name}"] for numbers in columns]
-        table.add_row(f"possible: {told}", *(f"{percent(f['mean'], 1)} of {f['rows']} rows" for f in found))
-    table.add_row("unsafe profiles", *(counted(numbers["profiles_unsafe"]) for numbers in columns))
+        cells = (f"{percent(f['mean'], 1)} of {f['rows']} rows" for f in found)
+        table.add_row(f"possible: {told}", *cells, TARGETS[name])
+    table.add_row("unsafe profiles", *(counted(numbers["profiles_unsafe"]) for numbers in columns), TARGETS["profiles"])
     table.add_row("stock beyond a limit", *(counted(numbers["stock_unsafe"]) for numbers in columns))
-    table.add_row("hashrate between units", *(f"{100 * numbers['hashrate_spread']:.1f}" for numbers in columns))
+    spreads = (f"{100 * numbers['hashrate_spread']:.1f}" for numbers in columns)
+    table.add_row("hashrate between units", *spreads, TARGETS["hashrate_spread"])
     return table
 
 

@@ -254,7 +254,8 @@ class Surrogate:
         margins = at.mean[:, self.columns.margins] - x[:, self.columns.means(self.columns.margins)]
         weight = 1.0 / at.spread[:, self.columns.margins] ** 2
         power = at.mean[:, POWER] - x[:, self.columns.mean(POWER)]
-        return Lesson(tuple((margins * weight).sum(axis=0) / weight.sum(axis=0)), float(power.mean()))
+        means = (margins * weight).sum(axis=0) / weight.sum(axis=0)
+        return Lesson(self.problem.device.model, tuple(map(float, means)), float(power.mean()))
 
 
 def _prior(problem: TuningProblem, belief: Belief) -> tuple[Vector, Vector, Vector]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from minesim.arrays import NUMPY
 from minesim.catalog.electrical import Electrical, Provenance
-from minesim.catalog.models import AsicModel, Preset, load_presets, model, presets, read_rows
+from minesim.catalog.models import UNKNOWN_CHIP, AsicModel, Preset, load_presets, model, presets, read_rows
 from minesim.errors import CatalogError, MissingExtraError, explain
 from minesim.physics import asic, psu
 
@@ -454,7 +454,7 @@ def _borrow(frame: _Frame, donor: Electrical, table: str) -> Electrical:
     g = frame.leak_share * dc_w / frame.volt_stock_v**2
     reach = np.array([donor.freq_min_mhz, donor.freq_max_mhz]) * freq
     fitted = _assemble(frame, table, hashrate_ths / stock, float(c), float(g), rail, reach, stock)
-    other = frame.chip["chip"] == "other"
+    other = frame.chip["chip"] == UNKNOWN_CHIP
     shape = UNCERTAINTY_OTHER_MAKER if other else UNCERTAINTY_NAMEPLATE
     return dataclasses.replace(fitted, uncertainty_power=math.hypot(shape, donor.uncertainty_power))
 

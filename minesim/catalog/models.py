@@ -76,6 +76,10 @@ class Preset:
         return self.power_w / self.hashrate_ths
 
 
+UNKNOWN_CHIP: Final = "other"
+"""Stands in chips.csv for all chips that no source names."""
+
+
 @functools.cache
 def read_rows(file_name: str) -> tuple[Mapping[str, str], ...]:
     """Read one of the catalog's CSV files as dictionaries.
@@ -195,6 +199,19 @@ def canonical_name(name: str) -> str:
             )
         )
     return found
+
+
+def chip_of(name: str) -> str:
+    """The hashing chip of a hardware model, full or short name (``BM1362``), or :data:`UNKNOWN_CHIP`.
+
+    Raises:
+        CatalogError: no such model, or one without a row in hardware.csv.
+    """
+    wanted = canonical_name(name)
+    for row in read_rows("hardware.csv"):
+        if row["model"] == wanted:
+            return row["chip"]
+    raise CatalogError(explain(f"the chip of {wanted!r} is not known", origin="minesim/catalog/hardware.csv"))
 
 
 def _suggest(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -98,9 +99,10 @@ class Spread:
     here 1.7 standard deviations of unit and board together.
 
     Attributes:
-        quality_model: needed voltage of a model against its catalog curve, relative; shared by all its units.
+        quality_chip, quality_model: needed voltage against the catalog's curve, relative: what all models of a chip
+            share, and what all units of a model share besides.
         quality_unit, quality_board: the same from unit to unit and from board to board within one.
-        power_model: switching power of a model against the catalog, relative.
+        power_chip, power_model: switching power against the catalog, relative, shared in the same way.
         leakage_board: leakage of a board, log.
         leakage_for_quality: log leakage per relative voltage that a board needs less: fast silicon leaks more.
         paste_board: conductance from chip to sink, log.
@@ -109,10 +111,12 @@ class Spread:
         quality_per_year, paste_per_year, cooling_per_year: what age does to need, conductance and cooling, relative.
     """
 
-    quality_model: float = 0.008
+    quality_chip: float = 0.0057
+    quality_model: float = 0.0057
     quality_unit: float = 0.008
     quality_board: float = 0.010
-    power_model: float = 0.02
+    power_chip: float = 0.014
+    power_model: float = 0.014
     leakage_board: float = 0.10
     leakage_for_quality: float = 5.0
     paste_board: float = 0.08
@@ -122,11 +126,21 @@ class Spread:
     paste_per_year: float = 0.04
     cooling_per_year: float = 0.02
 
+    @property
+    def quality_shared(self) -> float:
+        """Standard deviation of what units of a model share of their need for voltage."""
+        return math.hypot(self.quality_chip, self.quality_model)
+
+    @property
+    def power_shared(self) -> float:
+        """The same of switching power."""
+        return math.hypot(self.power_chip, self.power_model)
+
     def scaled(self, factor: float) -> Spread:
         """The same with all standard deviations times a factor; what age does stays."""
         if not (np.isfinite(factor) and factor >= 0.0):
             raise ParamsError(explain(f"the spread is scaled by {factor}", allowed="0 or more"))
-        names = [n for n in self.__dataclass_fields__ if n.endswith(("_model", "_unit", "_board"))]
+        names = [n for n in self.__dataclass_fields__ if n.endswith(("_chip", "_model", "_unit", "_board"))]
         return replace(self, **{name: getattr(self, name) * factor for name in names})
 
 
@@ -151,23 +165,31 @@ class Unit:
     age_years: float
 
 
-def draw_unit(channels: int, spread: Spread, model_rng: np.random.Generator, rng: np.random.Generator) -> Unit:
+def draw_unit(
+    channels: int,
+    spread: Spread,
+    chip_rng: np.random.Generator,
+    model_rng: np.random.Generator,
+    rng: np.random.Generator,
+) -> Unit:
     """Draw a unit.
 
     Args:
         channels: C.
         spread: how units differ.
-        model_rng: draws what the units of a model share.
+        chip_rng, model_rng: draw what the models of a chip, and the units of a model, share.
         rng: draws what is the unit's own.
     """
+    quality_chip, power_chip = chip_rng.standard_normal(2)
     quality_model, power_model = model_rng.standard_normal(2)
+    quality = spread.quality_chip * quality_chip + spread.quality_model * quality_model
     age_years = rng.uniform(0.0, spread.age_max_years)
     unit, cooling = rng.standard_normal(2)
     board, leakage, paste = rng.standard_normal((3, channels))
     own = spread.quality_unit * unit + spread.quality_board * board
     return Unit(
-        quality_rel=spread.quality_model * quality_model + own + spread.quality_per_year * age_years,
-        power_rel=float(np.exp(spread.power_model * power_model)),
+        quality_rel=quality + own + spread.quality_per_year * age_years,
+        power_rel=float(np.exp(spread.power_chip * power_chip + spread.power_model * power_model)),
         leakage_rel=np.exp(spread.leakage_board * leakage - spread.leakage_for_quality * own),
         paste_rel=np.exp(spread.paste_board * paste) * (1.0 - spread.paste_per_year * age_years),
         cooling_rel=float(np.exp(spread.cooling_unit * cooling) * (1.0 - spread.cooling_per_year * age_years)),
@@ -195,6 +217,11 @@ class Device(Protocol):
     @property
     def model(self) -> str:
         """Full name."""
+        ...
+
+    @property
+    def chip(self) -> str:
+        """What it computes with: models of one chip share a part of their deviation from the catalog."""
         ...
 
     @property

@@ -76,6 +76,11 @@ class GpuCard:
         return f"GPU 320 W ({self.algorithm})"
 
     @property
+    def chip(self) -> str:
+        """One for all algorithms."""
+        return "GPU 320 W"
+
+    @property
     def knobs(self) -> tuple[Knob, ...]:
         """Core clock, memory clock, power limit."""
         return (

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from minesim.arrays import NUMPY
-from minesim.catalog import electrical, preset_grid
+from minesim.catalog import UNKNOWN_CHIP, chip_of, electrical, preset_grid
 from minesim.catalog.electrical import Electrical
 from minesim.control.fleet import CohortSpec
 from minesim.errors import ParamsError, explain
@@ -81,6 +81,12 @@ class Miner:
     def model(self) -> str:
         """Catalog name."""
         return self.curve.model
+
+    @property
+    def chip(self) -> str:
+        """Of the catalog; a chip that is not known is taken to be the model's own."""
+        chip = chip_of(self.model)
+        return self.model if chip == UNKNOWN_CHIP else chip
 
     @functools.cached_property
     def knobs(self) -> tuple[Knob, ...]:

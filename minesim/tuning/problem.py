@@ -131,9 +131,10 @@ class TuningProblem:
     @functools.cached_property
     def unit(self) -> Unit:
         """The unit's own properties; an optimiser does not look at them."""
+        chip = np.random.default_rng([zlib.crc32(self.device.chip.encode())])
         model = np.random.default_rng([zlib.crc32(self.device.model.encode())])
         own = np.random.default_rng([zlib.crc32(self.device.model.encode()), self.seed])
-        return draw_unit(len(self.device.channels), self.spread, model, own)
+        return draw_unit(len(self.device.channels), self.spread, chip, model, own)
 
     @property
     def serial(self) -> str:
@@ -213,7 +214,7 @@ class TuningProblem:
         """Standard deviation of a channel's margin around the catalog's, 1."""
         s = self.spread
         age = s.quality_per_year * s.age_max_years / math.sqrt(12.0)
-        return math.sqrt(s.quality_model**2 + s.quality_unit**2 + s.quality_board**2 + age**2)
+        return math.hypot(s.quality_shared, s.quality_unit, s.quality_board, age)
 
     @property
     def _poor_unit(self) -> Unit:
@@ -221,7 +222,7 @@ class TuningProblem:
         return replace(
             median,
             quality_rel=median.quality_rel + POOR_SIGMAS * self.margin_sd,
-            power_rel=1.0 + 2.0 * self.spread.power_model,
+            power_rel=1.0 + 2.0 * self.spread.power_shared,
             leakage_rel=median.leakage_rel * math.exp(2.0 * self.spread.leakage_board),
             cooling_rel=median.cooling_rel * math.exp(-2.0 * self.spread.cooling_unit),
         )

@@ -54,7 +54,7 @@ def test_a_run_goes_on_where_it_stopped_and_tells_its_result(tmp_path: Path) -> 
     assert (folder / "trials.png").stat().st_size > 10_000
 
 
-def test_lessons_go_to_other_units_of_the_model_only(tmp_path: Path) -> None:
+def test_lessons_go_to_other_units_of_the_chip_only(tmp_path: Path) -> None:
     pytest.importorskip("botorch")
     console = Console(quiet=True)
     common = (f"out={tmp_path}", "model=gpu/etchash", "trials=2")
@@ -63,8 +63,9 @@ def test_lessons_go_to_other_units_of_the_model_only(tmp_path: Path) -> None:
     assert optimise(settings(*common, "unit=2", f"lessons=[{folder}]"), console)
     with pytest.raises(ParamsError, match="the lesson is of"):
         optimise(settings(*common, "unit=1", f"lessons=[{folder}]"), console)
-    with pytest.raises(ParamsError, match="other units of GPU"):
-        optimise(settings(*common[:1], "model=gpu/kawpow", f"lessons=[{folder}]"), console)
+    assert optimise(settings(*common[:1], "model=gpu/kawpow", "trials=1", f"lessons=[{folder}]"), console)
+    with pytest.raises(ParamsError, match="other units with the chip BM1362"):
+        optimise(settings(*common[:1], "model=s19j pro", f"lessons=[{folder}]"), console)
     with pytest.raises(MinesimError, match="not a readable lesson"):
         optimise(settings(*common, "unit=3", f"lessons=[{tmp_path}]"), console)
 

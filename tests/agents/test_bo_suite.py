@@ -34,6 +34,7 @@ TINY = (
     "bench.methods=[bo,stock,sobol]",
     "bench.other_spreads=[]",
     "bench.spread_units=2",
+    "bench.front_units=1",
 )
 
 
@@ -71,13 +72,14 @@ def test_a_stopped_benchmark_goes_on_and_tells_its_result(tmp_path: Path) -> Non
     damaged.write_text("{")
 
     summary = run(chosen, Console(quiet=True))
-    assert len(list(folder.iterdir())) == 2 * 3 + 1
+    assert len(list(folder.iterdir())) == 2 * 3 + 2
     assert all(path.stat().st_mtime_ns == at for path, at in kept.items() if path != damaged)
     assert damaged.read_text() != "{"
     assert summary["methods"]["bo"]["trips"].of == 4
     assert summary["methods"][TAUGHT]["rows"] == summary["next_unit"]["rows"] == 1
     assert list(summary["gains"]) == ["1"]
     assert (tmp_path / "tiny" / "methods.png").stat().st_size > 10_000
+    assert len((tmp_path / "tiny" / "cards.csv").read_text().splitlines()) == 1 + 2
     assert "bo_taught" in (tmp_path / "tiny" / "report.txt").read_text()
 
     counted: list[int] = []

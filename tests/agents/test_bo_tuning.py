@@ -19,6 +19,7 @@ from agents.bo.study import Study, load_study  # noqa: E402
 from agents.bo.surrogate import POWER, Surrogate, features  # noqa: E402
 from minesim.arrays import NUMPY  # noqa: E402
 from minesim.physics import stability  # noqa: E402
+from minesim.tuning.device import Spread  # noqa: E402
 from minesim.tuning.problem import TuningProblem, tuning_problem  # noqa: E402
 
 
@@ -116,11 +117,35 @@ def test_the_trust_region_widens_on_success_and_narrows_on_failure(study: Study)
 def test_what_units_teach_narrows_the_belief_about_the_next(problem: TuningProblem) -> None:
     plain = catalog_belief(problem)
     assert taught_belief(problem, []) == plain
-    taught = taught_belief(problem, [Lesson((0.02, 0.02, 0.02), 0.03)] * 4)
+    taught = taught_belief(problem, [Lesson(problem.device.model, (0.02, 0.02, 0.02), 0.03)] * 4)
     assert 0.0 < taught.margin_shift < 0.02
     assert taught.margin_sd < plain.margin_sd
     assert 0.0 < taught.log_power_shift < 0.03
     assert taught.log_power_sd < plain.log_power_sd
+    of_chip = taught_belief(problem, [Lesson("another model of the chip", (0.02, 0.02, 0.02), 0.03)] * 4)
+    assert 0.0 < of_chip.margin_shift < taught.margin_shift
+    assert taught.margin_sd < of_chip.margin_sd < plain.margin_sd
+
+
+def test_models_of_a_chip_share_a_part_of_their_deviation_and_no_more() -> None:
+    common = [
+        tuning_problem(model, 0).device.chip for model in ("Antminer S19 XP", "Antminer S19k Pro", "Antminer S21")
+    ]
+    assert common[0] == common[1] != common[2]
+    spread = Spread(
+        quality_model=0.0,
+        quality_unit=0.0,
+        quality_board=0.0,
+        power_model=0.0,
+        age_max_years=1e-9,
+        quality_per_year=0.0,
+    )
+    units = [
+        dataclasses.replace(tuning_problem(model, 0), spread=spread).unit.quality_rel[0]
+        for model in ("Antminer S19 XP", "Antminer S19k Pro", "Antminer S21")
+    ]
+    assert units[0] == pytest.approx(units[1])
+    assert units[0] != pytest.approx(units[2])
 
 
 def test_a_lesson_is_the_units_own_deviation(study: Study) -> None:
