@@ -17,6 +17,7 @@ from agents.bo.suite import Cells
 from agents.bo.suite_cell import Cell, regret_course
 from agents.bo.suite_settings import TAUGHT, SuiteSettings, UnitKey
 from minesim.bench.statistics import Estimate
+from minesim.catalog.card import fidelity_card
 from minesim.tuning.device import Vector
 
 Row = tuple[UnitKey, Cell]
@@ -180,7 +181,7 @@ def summarise(settings: SuiteSettings, cells: Cells) -> dict[str, Any]:
 
     Returns:
         ``methods`` by name; ``bo_on_taught`` on the units that were taught; ``bo_against`` each other method;
-        ``by_model``, ``by_temp_amb_c`` of ``bo``; ``gains`` by spread.
+        ``by_model``, ``by_temp_amb_c`` of ``bo``; ``gains`` by spread; ``curves`` of the catalog.
     """
     bench = settings.bench
     keys = settings.unit_keys()
@@ -199,7 +200,26 @@ def summarise(settings: SuiteSettings, cells: Cells) -> dict[str, Any]:
         f"{spread:g}": gains(*(rows_of(cells, settings.spread_keys(spread), name) for name in ("bo", "stock")))
         for spread in sorted({1.0, *bench.other_spreads})
     }
+    out["curves"] = {model: curve_allows(model) for model in bench.models if not model.startswith("gpu/")}
     return out
+
+
+def curve_allows(model: str) -> dict[str, float]:
+    """What a model's curve in the catalog allows its median unit: energy per hash at stock, and the least of the curve.
+
+    Returns:
+        ``stock_j_per_th``, ``least_j_per_th``, and ``hashrate_rel``, the hashrate at the least relative to stock's.
+    """
+    card = fidelity_card(model)
+    unit = card.unit
+    stock_ths = float(unit.hashrate_ths(unit.freq_stock_mhz))
+    return {
+        "stock_j_per_th": unit.power_stock_w / stock_ths,
+        "least_j_per_th": card.best_efficiency_j_per_th,
+        "hashrate_rel": card.best_power_w
+        / card.best_efficiency_j_per_th
+        / float(unit.hashrate_ths(unit.freq_stock_mhz)),
+    }
 
 
 def _split(rows: Sequence[Row], part: Callable[[UnitKey], str]) -> Mapping[str, Any]:

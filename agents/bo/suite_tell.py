@@ -61,6 +61,8 @@ def tell(summary: Mapping[str, Any], console: Console) -> None:
         table.add_row(name, *(percent(numbers[f"found_{trial}"]) for trial in (10, 20, 30)))
     console.print(table)
     console.print(_gains(summary["gains"]))
+    if summary["curves"]:
+        console.print(_curves(summary["curves"]))
 
 
 def _found(title: str, methods: Mapping[str, Any]) -> Table:
@@ -102,6 +104,17 @@ def _gains(by_spread: Mapping[str, Any]) -> Table:
     table.add_row("stock beyond a limit", *(counted(numbers["stock_unsafe"]) for numbers in columns))
     spreads = (f"{100 * numbers['hashrate_spread']:.1f}" for numbers in columns)
     table.add_row("hashrate between units", *spreads, TARGETS["hashrate_spread"])
+    return table
+
+
+def _curves(curves: Mapping[str, Mapping[str, float]]) -> Table:
+    table = Table(title="What each model's own curve allows (catalog, median unit)", title_justify="left")
+    for column in ("", "J/TH at stock", "least J/TH", "less, %", "at % of stock hashrate"):
+        table.add_column(column)
+    for model, at in curves.items():
+        less = 1.0 - at["least_j_per_th"] / at["stock_j_per_th"]
+        joules = (f"{at[name]:,.4g}" for name in ("stock_j_per_th", "least_j_per_th"))
+        table.add_row(model, *joules, f"{100 * less:.1f}", f"{100 * at['hashrate_rel']:.0f}")
     return table
 
 
