@@ -154,6 +154,7 @@ def draw_suite(path: Path, rows: Mapping[str, Sequence[Row]], summary: Mapping[s
         xlabel="trials",
         ylabel="regret, % of stock revenue",
         yscale="log",
+        ylim=(1e-3, None),
         title="Median regret (bo: middle half shaded)",
     )
     left.legend(frameon=False, fontsize=8, ncols=2)
