@@ -49,6 +49,7 @@ class Shield:
         params: what is asked of an action.
 
     Attributes:
+        others: what is tried instead of a refused action, (N, A).
         changed: actions changed, and seen, so far.
     """
 
@@ -64,8 +65,8 @@ class Shield:
             p.loads,
         )
         speed, pad, damper, load = (np.ravel(part) for part in np.meshgrid(*grid, indexing="ij"))
-        self._others = self.follower.knowledge.action(speed, speed=speed, pad_duty=pad, damper=damper, load=load)
-        self._others = self._others.astype(np.float64)
+        others = self.follower.knowledge.action(speed, speed=speed, pad_duty=pad, damper=damper, load=load)
+        self.others: Floats = others.astype(np.float64)
         loads = [p.load_weight if name.startswith("load_") else 1.0 for name in names]
         self._weight = np.array(loads)
 
@@ -90,7 +91,7 @@ class Shield:
 
         Alternatives are tried from the nearest on, a batch for each hall that has found none yet.
         """
-        others, tried = self._others, 0
+        others, tried = self.others, 0
         far = (np.abs(others - action[:, None]) * self._weight).sum(axis=-1)
         order = far.argsort(axis=1, kind="stable")
         chosen = np.zeros(len(halls), np.int64)
@@ -109,8 +110,8 @@ class Shield:
     def _least_broken(self, state: HallState, far: Floats, weather: Weather, halls: Index) -> Index:
         """Number of the alternative that breaks the fewest limits in each of these halls, early ones and chips counting
         most, of several the nearest."""
-        flat = np.tile(self._others, (len(halls), 1))
-        index = np.repeat(halls, len(self._others))
+        flat = np.tile(self.others, (len(halls), 1))
+        index = np.repeat(halls, len(self.others))
         outdoors = [pick_weather(weather, index)] * self.params.horizon
         seen = self.follower.prospect(pick_rows(state, index), flat, outdoors, np.zeros(len(index)), self.params.calm_k)
         broken: Index = ((seen.broken + seen.near).reshape(far.shape) * 1e3 + far).argmin(axis=1)
