@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: run test test-long lint chaos bench-speed bench-learning bench-bridge bench-room bench-tuning tune-benchmark bench-fields bench-cooling bound-gap clean
+.PHONY: run test test-long lint chaos bench-speed bench-learning bench-bridge bench-room bench-tuning tune-benchmark bench-fields bench-cooling check-shield bound-gap clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "minesim needs Python 3.11 or newer; found " + sys.version.split()[0] + ". Run: make PYTHON=python3.11 ...")'
@@ -66,6 +66,10 @@ bench-fields: $(STAMP)
 COOLING ?= cooling_v1
 bench-cooling: $(STAMP)
 	$(BIN)/python -m experiments.cooling_benchmark bench=$(COOLING) jobs=$(JOBS)
+
+# 1,000 days behind the shield in four climates, random actions and the steady rule; about TIME minutes on one core.
+check-shield: $(STAMP)
+	$(BIN)/python -m experiments.check_shield
 
 # 10,000 cycles of the bridge on 50 emulated miners with everything going wrong; about 20 minutes on one core.
 chaos: $(STAMP)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from agents.cooling.episodes import MEASURES, play, spell_steps, week_rows
+from agents.cooling.follow import pick_rows, pick_weather
 from agents.cooling.gradient_plan import GradientParams, GradientPlan, plan_usd
 from agents.cooling.knowledge import CoolingKnowledge, knowledge_of
 from agents.cooling.plan import CoolingPlan
 from agents.cooling.rules import FixedCooling, HottestChipPi, StagedCooling
 from agents.cooling.shield import Shield, Shielded
+from agents.cooling.shield_check import AnyAction, check_shield, spread_rows
 from agents.cooling.steady import SteadyBest, SteadyMap, least_allowed_speed, steady_map
 from minesim.arrays import NUMPY, torch_namespace
 from minesim.control.policy import Policy
@@ -20,6 +23,7 @@ from minesim.envs.cooling_core import CoolingConfig, CoolingCore, CoolingWorld, 
 from minesim.errors import ParamsError
 from minesim.hall import HallState
 from minesim.physics.cooling import Weather
+from minesim.tasks.cooling import CoolingTask
 
 
 @pytest.fixture(scope="module")
@@ -33,19 +37,9 @@ def found(world: CoolingWorld) -> SteadyMap:
     return steady_map(world)
 
 
-class Wild:
+def wild(knowledge: CoolingKnowledge) -> AnyAction:
     """Anything, at random."""
-
-    name = "wild"
-
-    def __init__(self, knowledge: CoolingKnowledge) -> None:
-        self.knowledge, self.rng = knowledge, np.random.default_rng(0)
-
-    def act(self, observation: Any) -> Any:
-        return self.rng.uniform(-1.0, 1.0, (len(observation), len(self.knowledge.action_names))).astype(np.float32)
-
-    def reset(self, done: Any = None) -> None:
-        """Nothing to forget."""
+    return AnyAction(knowledge, np.random.default_rng(0))
 
 
 def hot_rows(world: CoolingWorld) -> np.ndarray:
@@ -117,11 +111,61 @@ def test_behind_the_shield_a_wild_policy_keeps_chips_and_intakes_within_limits(w
     know, rows = knowledge_of(world), np.concatenate([hot_rows(world), week_rows(world, "train", 1000)])
     shield = Shield(world)
     free, held = (
-        play(policy, world, rows, np.arange(len(rows))) for policy in (Wild(know), Shielded(Wild(know), shield))
+        play(policy, world, rows, np.arange(len(rows))) for policy in (wild(know), Shielded(wild(know), shield))
     )
     assert free["hot_spots"].sum() > 0.0
     assert held["hot_spots"].sum() == 0.0
     assert 0 < shield.changed[0] < shield.changed[1]
+
+
+def test_the_shield_chooses_what_trying_every_alternative_would(world: CoolingWorld) -> None:
+    """The nearest of those that keep all limits, and the least broken where a hall is too hot for any of them."""
+    shield, anything = Shield(world), wild(knowledge_of(world))
+    others, p = shield.others, shield.params
+    rows = np.repeat(np.concatenate([hot_rows(world), week_rows(world, "train", 1500)]), 2)
+    core = CoolingCore(world, len(rows))
+    state, weather = shield.follower.follow(core.reset(options={"start_row": rows}))
+    heated_k = np.where(np.arange(len(rows)) % 2 == 0, 0.0, 18.0)
+    state = replace(state, temp_hot_c=state.temp_hot_c + heated_k, temp_sink_c=state.temp_sink_c + heated_k)
+    halls = np.arange(len(rows))
+    some_kept = []
+    for _ in range(3):
+        wanted = anything.act(np.zeros((len(rows), 1))).astype(np.float64)
+        index = np.repeat(halls, len(others))
+        ahead = [pick_weather(weather, index)] * p.horizon
+        flat, nothing = np.tile(others, (len(halls), 1)), np.zeros(len(index))
+        seen = shield.follower.prospect(pick_rows(state, index), flat, ahead, nothing, p.calm_k)
+        broken = (seen.broken + seen.near).reshape(len(halls), -1)
+        far = (np.abs(others - wanted[:, None]) * shield._weight).sum(axis=-1)
+        best = np.lexsort((far, broken), axis=1)[:, 0]
+        np.testing.assert_array_equal(shield._instead(state, wanted, weather, halls), others[best])
+        some_kept.append((broken == 0.0).any(axis=1))
+    assert 0.0 < np.mean(some_kept) < 1.0
+
+
+def test_what_breaks_behind_the_shield_is_counted_by_limit_and_by_whether_it_had_to() -> None:
+    """With a limit on intakes that no setting can keep, every break is of that limit and none was avoidable."""
+    task = CoolingTask(gradient_max_k=-1.0)
+    world = build_cooling_world(CoolingConfig(scenario="toronto", episode_days=1.0 / 24.0, task=task))
+    rows = spread_rows(world, "test", 3)
+    begin, end = world.climate.splits["test"][0]
+    assert begin == rows[0] < rows[-1] <= end - (world.rows - 1)
+    seen = check_shield(wild(knowledge_of(world)), Shield(world), world, rows, np.arange(3))
+    np.testing.assert_array_equal(seen.broken, [0, seen.steps, 0])
+    assert (seen.avoidable.sum(), seen.episodes_broken, seen.steps) == (0, 3, 36)
+    calm = build_cooling_world(CoolingConfig(scenario="toronto", episode_days=1.0 / 24.0))
+    kept = check_shield(wild(knowledge_of(calm)), Shield(calm), calm, rows, np.arange(3))
+    assert kept.broken.sum() == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("climate", ["dallas", "singapore", "toronto", "aurora"])
+def test_no_chip_gets_too_hot_in_a_thousand_days_behind_the_shield(climate: str) -> None:
+    """A quarter of them, under random actions; about a minute. Dew and drafts: `make check-shield`."""
+    world = build_cooling_world(CoolingConfig(scenario=climate, episode_days=1.0))
+    rows = spread_rows(world, "test", 250)
+    seen = check_shield(wild(knowledge_of(world)), Shield(world), world, rows, np.arange(len(rows)))
+    assert seen.broken[0] == 0
 
 
 def test_spells() -> None:

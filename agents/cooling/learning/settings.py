@@ -46,7 +46,7 @@ class SacSettings:
     reward_scale: float = 10.0
     envs: int = 32
     episode_days: float = 2.0
-    updates: int = 8
+    updates: int = 4
     batch_size: int = 256
     learning_rate: float = 3e-4
     tau: float = 0.005
@@ -108,7 +108,7 @@ class TrainCoolingSettings:
     bias_k: float = 0.3
     drop_out: float = 0.01
     steps: int = 100_000
-    evaluate_every: int = 25_000
+    evaluate_every: int = 50_000
     validation_every: int = 4
     fine_usd: float = 5.0
     seed: int = 0
