@@ -106,6 +106,12 @@ def _plan_foresight(place: Place, params: Params, rows: Rows) -> Policy:
     return CoolingPlan(place.world, rows=rows)
 
 
+def _gradient_foresight(place: Place, params: Params, rows: Rows) -> Policy:
+    from agents.cooling.gradient_plan import GradientPlan
+
+    return GradientPlan(place.world, rows=rows, found=place.steady)
+
+
 CONTENDERS: Final[Mapping[str, Contender]] = MappingProxyType(
     {
         "full": Contender(RULE, _full),
@@ -123,6 +129,7 @@ CONTENDERS: Final[Mapping[str, Contender]] = MappingProxyType(
         "plan": Contender(PLAN, _plan),
         "gradient_plan": Contender(PLAN, _gradient),
         "plan_foresight": Contender(FORESIGHT, _plan_foresight),
+        "gradient_foresight": Contender(FORESIGHT, _gradient_foresight),
     }
 )
 
