@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.cooling.knowledge import knowledge_of
+from agents.cooling.linear_plan import LinearPlan
 from agents.cooling.plan import CoolingPlan
 from agents.cooling.rules import ChipPiParams, FixedCooling, HottestChipPi, StagedCooling, StagedParams
 from agents.cooling.shield import Shield, Shielded
@@ -102,8 +103,18 @@ def _gradient(place: Place, params: Params, rows: Rows) -> Policy:
     return GradientPlan(place.world, found=place.steady)
 
 
+def _linear(place: Place, params: Params, rows: Rows) -> Policy:
+    return LinearPlan(place.world, found=place.steady)
+
+
 def _plan_foresight(place: Place, params: Params, rows: Rows) -> Policy:
     return CoolingPlan(place.world, rows=rows)
+
+
+def _gradient_foresight(place: Place, params: Params, rows: Rows) -> Policy:
+    from agents.cooling.gradient_plan import GradientPlan
+
+    return GradientPlan(place.world, rows=rows, found=place.steady)
 
 
 CONTENDERS: Final[Mapping[str, Contender]] = MappingProxyType(
@@ -121,8 +132,10 @@ CONTENDERS: Final[Mapping[str, Contender]] = MappingProxyType(
         "steady_best": Contender(RULE, _steady_best),
         "steady_shielded": Contender(PLAN, _steady_shielded),
         "plan": Contender(PLAN, _plan),
+        "linear_plan": Contender(PLAN, _linear),
         "gradient_plan": Contender(PLAN, _gradient),
         "plan_foresight": Contender(FORESIGHT, _plan_foresight),
+        "gradient_foresight": Contender(FORESIGHT, _gradient_foresight),
     }
 )
 

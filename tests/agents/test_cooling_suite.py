@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.cooling.contenders import CONTENDERS
+from agents.cooling.contenders import CONTENDERS, Place
+from agents.cooling.episodes import week_rows
 from agents.cooling.suite import ClimateBench, code_hash, fined, run_suite
 from agents.cooling.suite_settings import SuiteBench, SuiteSettings
 from agents.cooling.suite_summary import saved, summarise
 from agents.cooling.suite_tell import draw_suite, tell
-from minesim.envs.cooling_core import CoolingWorld, build_cooling_world
+from minesim.envs.cooling_core import CoolingCore, CoolingWorld, build_cooling_world
 from minesim.errors import DataFileError, ParamsError
 
 SHORT_DAYS = 0.25
@@ -85,6 +86,22 @@ def test_variants_side_by_side_equal_one_alone(settings: SuiteSettings, tmp_path
     alone = ClimateBench(settings, tmp_path / "b", "dallas", "x")._weeks("staged", staged, staged.variants[1:2], "test")
     for name, values in alone[0].items():
         np.testing.assert_allclose(together[1][name], values, rtol=1e-9, atol=1e-9, err_msg=str(name))
+
+
+def test_everybody_acts_within_bounds(settings: SuiteSettings) -> None:
+    pytest.importorskip("torch")
+    place = Place(settings.world("dallas"))
+    world, rows = place.world, week_rows(place.world, "validation", 200)
+    core = CoolingCore(world, len(rows))
+    for name, who in CONTENDERS.items():
+        policy = who.make(place, who.variants[0], rows)
+        observation = core.reset(options={"start_row": rows})
+        policy.reset()
+        for _ in range(2):
+            action = policy.act(observation)
+            assert action.shape == (len(rows), len(world.action_names)), name
+            assert np.abs(action).max() <= 1.0, name
+            observation = core.step(action).observation
 
 
 def test_saving_is_one_less_the_ratio_of_means() -> None:
