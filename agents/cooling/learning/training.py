@@ -21,7 +21,7 @@ from stable_baselines3.common.logger import Logger
 from agents.cooling.episodes import play, week_rows
 from agents.cooling.knowledge import knowledge_of
 from agents.cooling.learning.halls import TrainingHalls
-from agents.cooling.learning.policy import BEST, Meaning, SacPolicy, describe_policy
+from agents.cooling.learning.policy import BEST, Meaning, SacPolicy, describe_policy, network_options
 from agents.cooling.learning.settings import TrainCoolingSettings
 from agents.cooling.shield import Shield, Shielded
 from agents.cooling.steady import SteadyBest, steady_map
@@ -33,7 +33,6 @@ from agents.rl.checkpoint import (
     save_weights,
     set_random_state,
 )
-from agents.rl.network import NormalisedObservation
 from agents.rl.tracking import Trackers, open_tracking
 from agents.rl.training import never
 from minesim.bench.files import content_hash
@@ -173,7 +172,7 @@ class CoolingTraining:
             gamma=agent.discount(world.config.dt_s),
             train_freq=(1, "step"),
             gradient_steps=agent.updates,
-            policy_kwargs={"net_arch": list(agent.nets), "features_extractor_class": NormalisedObservation},
+            policy_kwargs=network_options(agent, world),
             device="cpu",
             seed=settings.seed,
         )
