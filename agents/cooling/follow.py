@@ -16,7 +16,7 @@ from minesim.arrays import NUMPY, Array
 from minesim.envs.cooling_core import CoolingWorld
 from minesim.hall import HallOutcome, HallState, start_state, transition
 from minesim.physics.cooling import Weather
-from minesim.tasks.cooling import command_of, cost_terms, reward_terms
+from minesim.tasks.cooling import command_of, cost_terms, excess_terms, reward_terms
 
 
 class Prospect(NamedTuple):
@@ -96,6 +96,20 @@ class Follower:
             broken = broken + sum(cost_terms(task, outcome, state.structure_c, xp=NUMPY).values())
             near = near + (outcome.temp_hot_max_c.max(axis=0) > task.temp_chip_max_c - calm_k)
         return Prospect(cost, broken, near)
+
+    def keeps(self, state: HallState, action: Floats, weather: list[Weather], calm_k: float) -> np.ndarray:
+        """Whether an action held for as many steps as there is weather breaks no limit and brings no chip near its own,
+        (R,); arguments as of :meth:`prospect`. A row is followed no further than its first break."""
+        task = self.world.config.task
+        left = np.arange(len(action))
+        for outdoors in weather:
+            state, outcome = self.advance(state, action[left], pick_weather(outdoors, left))
+            excess_k = excess_terms(task, outcome, state.structure_c, xp=NUMPY)
+            fine = np.flatnonzero((excess_k["cost_chip"] <= -calm_k) & (np.max(list(excess_k.values()), axis=0) <= 0.0))
+            state, left = pick_rows(state, fine), left[fine]
+        kept = np.zeros(len(action), bool)
+        kept[left] = True
+        return kept
 
 
 def pick_rows(state: HallState, index: np.ndarray) -> HallState:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from agents.cooling.follow import Follower, pick_rows, pick_weather
 from agents.cooling.knowledge import Floats
@@ -14,6 +15,8 @@ from minesim.envs.cooling_core import CoolingWorld
 from minesim.hall import HallState
 from minesim.physics.cooling import Weather
 from minesim.tasks.cooling import setting_of
+
+Index = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class ShieldParams:
         calm_k: a chip nearer to its limit counts as over it.
         speeds, pads, dampers, loads: what is tried instead, shares of full (0 of load: what may not be shed).
         load_weight: how much nearer an action with as much load counts, beside fans and pad.
+        batch: alternatives of a hall that are tried at once.
     """
 
     horizon: int = 3
@@ -34,6 +38,7 @@ class ShieldParams:
     dampers: tuple[float, ...] = (0.0, 0.5)
     loads: tuple[float, ...] = (1.0, 0.5, 0.0)
     load_weight: float = 3.0
+    batch: int = 6
 
 
 class Shield:
@@ -60,6 +65,7 @@ class Shield:
         )
         speed, pad, damper, load = (np.ravel(part) for part in np.meshgrid(*grid, indexing="ij"))
         self._others = self.follower.knowledge.action(speed, speed=speed, pad_duty=pad, damper=damper, load=load)
+        self._others = self._others.astype(np.float64)
         loads = [p.load_weight if name.startswith("load_") else 1.0 for name in names]
         self._weight = np.array(loads)
 
@@ -67,28 +73,48 @@ class Shield:
         """The actions that are sent, (B, A)."""
         state, weather = self.follower.follow(observation)
         sent = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
-        bad = np.flatnonzero(self._broken(state, sent, weather, np.arange(len(sent))) > 0.0)
+        bad = np.flatnonzero(~self._keeps(state, sent, weather, np.arange(len(sent))))
         if len(bad):
             sent[bad] = self._instead(state, sent[bad], weather, bad)
         self.changed += (len(bad), len(sent))
         self.follower.send(sent, weather)
         return sent.astype(np.float32)
 
-    def _broken(self, state: HallState, action: Floats, weather: Weather, index: np.ndarray) -> Floats:
-        """Limits that held actions would break, early ones and chips counting most."""
-        p = self.params
-        outdoors = [pick_weather(weather, index)] * p.horizon
-        seen = self.follower.prospect(pick_rows(state, index), action, outdoors, np.zeros(len(index)), p.calm_k)
-        return seen.broken + seen.near
+    def _keeps(self, state: HallState, action: Floats, weather: Weather, halls: Index) -> np.ndarray:
+        """Whether actions (R, A) held in these halls (R,) keep every limit, (R,)."""
+        outdoors = [pick_weather(weather, halls)] * self.params.horizon
+        return self.follower.keeps(pick_rows(state, halls), action, outdoors, self.params.calm_k)
 
-    def _instead(self, state: HallState, action: Floats, weather: Weather, halls: np.ndarray) -> Floats:
-        others = np.broadcast_to(self._others.astype(np.float64), (len(halls), *self._others.shape))
-        flat = others.reshape(-1, others.shape[-1])
-        index = np.repeat(halls, others.shape[1])
-        broken = self._broken(state, flat, weather, index).reshape(len(halls), -1)
-        far = np.abs((others - action[:, None]) * self._weight).sum(axis=-1)
-        pick = (broken * 1e3 + far).argmin(axis=1)
-        return others[np.arange(len(halls)), pick]
+    def _instead(self, state: HallState, action: Floats, weather: Weather, halls: Index) -> Floats:
+        """For each of these halls the nearest alternative that keeps every limit, or the least broken one.
+
+        Alternatives are tried from the nearest on, a batch for each hall that has found none yet.
+        """
+        others, tried = self._others, 0
+        far = (np.abs(others - action[:, None]) * self._weight).sum(axis=-1)
+        order = far.argsort(axis=1, kind="stable")
+        chosen = np.zeros(len(halls), np.int64)
+        seeking = np.arange(len(halls))
+        while len(seeking) and tried < len(others):
+            batch = order[seeking, tried : tried + self.params.batch]
+            flat = others[batch].reshape(-1, others.shape[-1])
+            kept = self._keeps(state, flat, weather, np.repeat(halls[seeking], batch.shape[1])).reshape(batch.shape)
+            found = kept.any(axis=1)
+            chosen[seeking[found]] = batch[found, kept[found].argmax(axis=1)]
+            seeking, tried = seeking[~found], tried + self.params.batch
+        if len(seeking):
+            chosen[seeking] = self._least_broken(state, far[seeking], weather, halls[seeking])
+        return others[chosen]
+
+    def _least_broken(self, state: HallState, far: Floats, weather: Weather, halls: Index) -> Index:
+        """Number of the alternative that breaks the fewest limits in each of these halls, early ones and chips counting
+        most, of several the nearest."""
+        flat = np.tile(self._others, (len(halls), 1))
+        index = np.repeat(halls, len(self._others))
+        outdoors = [pick_weather(weather, index)] * self.params.horizon
+        seen = self.follower.prospect(pick_rows(state, index), flat, outdoors, np.zeros(len(index)), self.params.calm_k)
+        broken: Index = ((seen.broken + seen.near).reshape(far.shape) * 1e3 + far).argmin(axis=1)
+        return broken
 
     def reset(self, done: Array | None = None) -> None:
         """Follow finished rows anew."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from agents.cooling.episodes import MEASURES, play, spell_steps, week_rows
+from agents.cooling.follow import pick_rows, pick_weather
 from agents.cooling.gradient_plan import GradientParams, GradientPlan, plan_usd
 from agents.cooling.knowledge import CoolingKnowledge, knowledge_of
 from agents.cooling.plan import CoolingPlan
@@ -122,6 +124,31 @@ def test_behind_the_shield_a_wild_policy_keeps_chips_and_intakes_within_limits(w
     assert free["hot_spots"].sum() > 0.0
     assert held["hot_spots"].sum() == 0.0
     assert 0 < shield.changed[0] < shield.changed[1]
+
+
+def test_the_shield_chooses_what_trying_every_alternative_would(world: CoolingWorld) -> None:
+    """The nearest of those that keep all limits, and the least broken where a hall is too hot for any of them."""
+    shield, wild = Shield(world), Wild(knowledge_of(world))
+    others, p = shield._others, shield.params
+    rows = np.repeat(np.concatenate([hot_rows(world), week_rows(world, "train", 1500)]), 2)
+    core = CoolingCore(world, len(rows))
+    state, weather = shield.follower.follow(core.reset(options={"start_row": rows}))
+    heated_k = np.where(np.arange(len(rows)) % 2 == 0, 0.0, 18.0)
+    state = replace(state, temp_hot_c=state.temp_hot_c + heated_k, temp_sink_c=state.temp_sink_c + heated_k)
+    halls = np.arange(len(rows))
+    some_kept = []
+    for _ in range(3):
+        wanted = wild.act(np.zeros((len(rows), 1))).astype(np.float64)
+        index = np.repeat(halls, len(others))
+        ahead = [pick_weather(weather, index)] * p.horizon
+        flat, nothing = np.tile(others, (len(halls), 1)), np.zeros(len(index))
+        seen = shield.follower.prospect(pick_rows(state, index), flat, ahead, nothing, p.calm_k)
+        broken = (seen.broken + seen.near).reshape(len(halls), -1)
+        far = (np.abs(others - wanted[:, None]) * shield._weight).sum(axis=-1)
+        best = np.lexsort((far, broken), axis=1)[:, 0]
+        np.testing.assert_array_equal(shield._instead(state, wanted, weather, halls), others[best])
+        some_kept.append((broken == 0.0).any(axis=1))
+    assert 0.0 < np.mean(some_kept) < 1.0
 
 
 def test_spells() -> None:
