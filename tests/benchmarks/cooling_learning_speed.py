@@ -1,8 +1,8 @@
 """How fast the learners of the cooled hall learn on this machine, flat and graph: ``make bench-cooling-learning``.
 
 Frames are control steps of one hall, with all updates. Processor time of one thread, what is compared takes turns,
-best and median of turns. "Learner alone" has nothing in place of the halls; "behind the shield" is what a training run costs,
-early on, with actions that are still nearly random.
+best and median of turns. "Learner alone" has nothing in place of the halls; "behind the shield" is what a training run
+costs, early on, with actions that are still nearly random.
 """
 
 from __future__ import annotations
