@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: run test test-long lint chaos bench-speed bench-learning bench-bridge bench-room bench-tuning tune-benchmark bench-fields bench-cooling check-shield bound-gap clean
+.PHONY: run test test-long lint chaos bench-speed bench-learning bench-cooling-learning bench-bridge bench-room bench-tuning tune-benchmark bench-fields bench-cooling check-shield bound-gap clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "minesim needs Python 3.11 or newer; found " + sys.version.split()[0] + ". Run: make PYTHON=python3.11 ...")'
@@ -37,6 +37,9 @@ bench-speed: $(STAMP)
 
 bench-learning: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.learning_speed
+
+bench-cooling-learning: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.cooling_learning_speed
 
 bench-bridge: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.bridge_scale

@@ -44,8 +44,8 @@ class NormalisedObservation(BaseFeaturesExtractor):
     @torch.no_grad()
     def update(self, observations: Array) -> None:
         """Take observations (..., n) into the running moments, a part at a time."""
-        rows = torch.as_tensor(observations, device=self.mean.device).reshape(-1, self.mean.shape[0])
-        for part in rows.split(PART):
+        rows = torch.as_tensor(observations, device=self.mean.device)
+        for part in rows.flatten(0, -2).split(PART):
             self._take(part.double())
         std = torch.sqrt(torch.clamp(self.square - self.mean * self.mean, min=0.0))
         self.shift.copy_(self.mean.float())
@@ -54,9 +54,14 @@ class NormalisedObservation(BaseFeaturesExtractor):
     def _take(self, batch: torch.Tensor) -> None:
         total = self.count + len(batch)
         weight = len(batch) / total
-        self.mean += (batch.mean(0) - self.mean) * weight
-        self.square += ((batch * batch).mean(0) - self.square) * weight
+        mean, square = self.moments(batch)
+        self.mean += (mean - self.mean) * weight
+        self.square += (square - self.square) * weight
         self.count.copy_(total)
+
+    def moments(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and mean square of each channel, of observations (P, n)."""
+        return batch.mean(0), (batch * batch).mean(0)
 
 
 def policy_options(agent: AgentSettings) -> dict[str, Any]:

@@ -371,7 +371,7 @@ def _check_paths(plan: RoomPlan, origin: str) -> None:
         place = edges.index(row.y_m)
         low_m, high_m = (row.y_m, edges[place + 1]) if row.blows == "north" else (edges[place - 1], row.y_m)
         ways_out = [d for d in plan.mounted if isinstance(d, Opening) or d.kind == "exhaust"]
-        if not any(_reaches(plan, device, low_m, high_m) for device in ways_out):
+        if not any(reaches(plan, device, low_m, high_m) for device in ways_out):
             raise ParamsError(
                 explain(
                     f"the hot aisle of {row.name!r} (y = {low_m:g} to {high_m:g} m) has no exhaust",
@@ -382,8 +382,8 @@ def _check_paths(plan: RoomPlan, origin: str) -> None:
             )
 
 
-def _reaches(plan: RoomPlan, device: RoomFan | Opening, low_m: float, high_m: float) -> bool:
-    """Whether a device touches the band low_m < y < high_m."""
+def reaches(plan: RoomPlan, device: RoomFan | Opening, low_m: float, high_m: float) -> bool:
+    """Whether a device touches the band low_m < y < high_m (an aisle, say)."""
     if device.wall == "south":
         return low_m <= 0.0
     if device.wall == "north":

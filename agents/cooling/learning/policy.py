@@ -7,13 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from stable_baselines3.sac.policies import SACPolicy
 
 from agents.cooling.knowledge import Floats, knowledge_of
-from agents.cooling.learning.settings import DIRECT, SacSettings
+from agents.cooling.learning.graph import GraphFeatures
+from agents.cooling.learning.hall_graph import hall_graph, setting_kind
+from agents.cooling.learning.settings import DIRECT, FLAT, GRAPH, SacSettings
 from agents.cooling.shield import Shield, Shielded
 from agents.cooling.steady import SteadyBest, SteadyMap, steady_map
 from agents.rl.network import NormalisedObservation
@@ -50,14 +51,22 @@ class Meaning:
         return np.clip(self.rule.act(observation) + self.scale * np.asarray(numbers, np.float64), -1.0, 1.0)
 
 
-def make_network(spaces: tuple[gym.spaces.Box, gym.spaces.Box], agent: SacSettings) -> SACPolicy:
-    """Actor and critics, untrained; observations are normalised inside."""
-    return SACPolicy(
-        *spaces,
-        lambda progress: agent.learning_rate,
-        net_arch=agent.nets,
-        features_extractor_class=NormalisedObservation,
-    )
+def network_options(agent: SacSettings, world: CoolingWorld) -> dict[str, Any]:
+    """Arguments of the network for stable-baselines3; observations are normalised inside."""
+    options: dict[str, Any] = {"net_arch": list(agent.nets), "features_extractor_class": NormalisedObservation}
+    if agent.network == GRAPH:
+        options["features_extractor_class"] = GraphFeatures
+        options["features_extractor_kwargs"] = {
+            "graph": hall_graph(world),
+            "width": agent.width,
+            "rounds": agent.rounds,
+        }
+    return options
+
+
+def make_network(agent: SacSettings, world: CoolingWorld) -> SACPolicy:
+    """Actor and critics, untrained."""
+    return SACPolicy(*cooling_spaces(world), lambda progress: agent.learning_rate, **network_options(agent, world))
 
 
 class SacPolicy:
@@ -101,7 +110,8 @@ def load_policy(folder: str | Path, world: CoolingWorld, steady: SteadyMap | Non
 
     Args:
         folder: of the run.
-        world: where it shall act; names of observations and actions must be those of training.
+        world: where it shall act; names of observations and actions must be those of training, but a graph reads and
+            sets any hall whose settings were all trained: each follows the trained one of its name, else of its kind.
         steady: steady states of the hall; computed where they are needed and not given.
 
     Raises:
@@ -120,18 +130,42 @@ def load_policy(folder: str | Path, world: CoolingWorld, steady: SteadyMap | Non
                 fix="Train one: python -m experiments.train_cooling",
             )
         ) from error
-    for what, mine, theirs in (
-        ("observations", world.names, about["names"]),
-        ("actions", world.action_names, about["action_names"]),
-    ):
-        if list(mine) != theirs:
-            raise ParamsError(
-                explain(
-                    f"the hall has the {what} {list(mine)}", allowed=f"those of training: {theirs}", origin=str(folder)
+    if agent.network == FLAT:
+        for what, mine, theirs in (
+            ("observations", world.names, about["names"]),
+            ("actions", world.action_names, about["action_names"]),
+        ):
+            if list(mine) != theirs:
+                raise ParamsError(
+                    explain(
+                        f"the hall has the {what} {list(mine)}",
+                        allowed=f"those of training: {theirs}",
+                        origin=str(folder),
+                    )
                 )
-            )
-    network = make_network(cooling_spaces(world), agent)
-    network.load_state_dict(weights)
-    network.set_training_mode(False)
-    policy = SacPolicy(str(about["name"]), network.actor, Meaning(agent, world, steady))
+    actor = make_network(agent, world).actor
+    actor.load_state_dict(_actor_weights(weights, about["action_names"], world, str(folder)))
+    actor.set_training_mode(False)
+    policy = SacPolicy(str(about["name"]), actor, Meaning(agent, world, steady))
     return Shielded(policy, Shield(world)) if agent.shielded else policy
+
+
+def _actor_weights(
+    weights: dict[str, torch.Tensor], trained: list[str], world: CoolingWorld, origin: str
+) -> dict[str, torch.Tensor]:
+    """Weights of the actor for a hall whose action has other numbers: each takes the last layer's row of the trained
+    number of its name, else of the first of its kind.
+
+    Raises:
+        ParamsError: a setting of which none was trained.
+    """
+    kinds = [setting_kind(name) for name in trained]
+    rows = []
+    for name in world.action_names:
+        if name not in trained and setting_kind(name) not in kinds:
+            raise ParamsError(
+                explain(f"the hall has the action {name!r}", allowed=f"kinds of {trained}", origin=origin)
+            )
+        rows.append(trained.index(name) if name in trained else kinds.index(setting_kind(name)))
+    actor = {name.removeprefix("actor."): w for name, w in weights.items() if name.startswith("actor.")}
+    return {name: w[rows] if name.startswith(("mu.", "log_std.")) else w for name, w in actor.items()}

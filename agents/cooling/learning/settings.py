@@ -11,6 +11,7 @@ from minesim.errors import ParamsError, explain, nearest
 from minesim.scenario.climates import climate
 
 DIRECT, ON_RULE = "direct", "on_rule"
+FLAT, GRAPH = "flat", "graph"
 
 
 @dataclass
@@ -35,6 +36,9 @@ class SacSettings:
         half_life_h: time in which a reward loses half its weight, h.
         learning_starts: steps of all halls together before the first update.
         nets: hidden sizes of actor and critics.
+        network: ``flat``: they read the observation as a list; ``graph``: as nodes at their places, see
+            :class:`agents.cooling.learning.graph.GraphFeatures`.
+        width, rounds: numbers of a node, and rounds of messages, of a graph.
     """
 
     name: str = "sac"
@@ -55,6 +59,9 @@ class SacSettings:
     half_life_h: float = 2.0
     learning_starts: int = 4_000
     nets: list[int] = field(default_factory=lambda: [256, 256])
+    network: str = FLAT
+    width: int = 24
+    rounds: int = 2
 
     def discount(self, dt_s: float) -> float:
         """Discount per control step."""
@@ -70,7 +77,11 @@ class SacSettings:
             raise ParamsError(
                 explain(f"agent.actions {self.actions!r} is unknown", fix=nearest(self.actions, (DIRECT, ON_RULE)))
             )
-        for name in ("envs", "updates", "batch_size", "buffer_size", "learning_starts"):
+        if self.network not in (FLAT, GRAPH):
+            raise ParamsError(
+                explain(f"agent.network {self.network!r} is unknown", fix=nearest(self.network, (FLAT, GRAPH)))
+            )
+        for name in ("envs", "updates", "batch_size", "buffer_size", "learning_starts", "width", "rounds"):
             if getattr(self, name) < 1:
                 raise ParamsError(explain(f"agent.{name} is {getattr(self, name)}", allowed="1 or more"))
         for name in ("scale", "reward_scale", "learning_rate", "tau", "half_life_h", "episode_days"):

@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import VecEnv
 
 from agents.cooling.episodes import play, week_rows
 from agents.cooling.knowledge import knowledge_of
 from agents.cooling.learning.halls import TrainingHalls
-from agents.cooling.learning.policy import BEST, Meaning, SacPolicy, describe_policy
-from agents.cooling.learning.settings import TrainCoolingSettings
+from agents.cooling.learning.policy import BEST, Meaning, SacPolicy, describe_policy, network_options
+from agents.cooling.learning.settings import SacSettings, TrainCoolingSettings
 from agents.cooling.shield import Shield, Shielded
 from agents.cooling.steady import SteadyBest, steady_map
 from agents.rl.checkpoint import (
@@ -33,12 +34,11 @@ from agents.rl.checkpoint import (
     save_weights,
     set_random_state,
 )
-from agents.rl.network import NormalisedObservation
 from agents.rl.tracking import Trackers, open_tracking
 from agents.rl.training import never
 from minesim.bench.files import content_hash
 from minesim.control.policy import Policy
-from minesim.envs.cooling_core import CoolingCore
+from minesim.envs.cooling_core import CoolingCore, CoolingWorld
 
 CHUNK = 144
 """Control steps of each hall between two rests."""
@@ -87,6 +87,34 @@ class Outcome:
     def best(self, fine_usd: float) -> int:
         """Number of the best judgement."""
         return int(np.argmin([item.fined(fine_usd) for item in self.judgements]))
+
+
+def make_learner(agent: SacSettings, world: CoolingWorld, halls: VecEnv, seed: int) -> SAC:
+    """A silent learner that has learned nothing.
+
+    Args:
+        agent: the recipe.
+        world: hall and task.
+        halls: what it acts in.
+        seed: of weights, exploration and batches; set for the whole process, as stable-baselines3 does.
+    """
+    learner = SAC(
+        "MlpPolicy",
+        halls,
+        learning_rate=agent.learning_rate,
+        buffer_size=agent.buffer_size,
+        learning_starts=agent.learning_starts,
+        batch_size=agent.batch_size,
+        tau=agent.tau,
+        gamma=agent.discount(world.config.dt_s),
+        train_freq=(1, "step"),
+        gradient_steps=agent.updates,
+        policy_kwargs=network_options(agent, world),
+        device="cpu",
+        seed=seed,
+    )
+    learner.set_logger(Logger(folder=None, output_formats=[]))
+    return learner
 
 
 class CoolingTraining:
@@ -162,22 +190,7 @@ class CoolingTraining:
         meaning = Meaning(agent, world, self.steady)
         self.halls = TrainingHalls(world, agent, meaning, rule if agent.yardstick else None, settings.seed)
         self.halls.begin(0 if saved is None else saved["episode"])
-        self.model = SAC(
-            "MlpPolicy",
-            self.halls,
-            learning_rate=agent.learning_rate,
-            buffer_size=agent.buffer_size,
-            learning_starts=agent.learning_starts,
-            batch_size=agent.batch_size,
-            tau=agent.tau,
-            gamma=agent.discount(world.config.dt_s),
-            train_freq=(1, "step"),
-            gradient_steps=agent.updates,
-            policy_kwargs={"net_arch": list(agent.nets), "features_extractor_class": NormalisedObservation},
-            device="cpu",
-            seed=settings.seed,
-        )
-        self.model.set_logger(Logger(folder=None, output_formats=[]))
+        self.model = make_learner(agent, world, self.halls, settings.seed)
         if saved is None:
             self._prime(rule)
         else:
