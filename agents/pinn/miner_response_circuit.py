@@ -6,9 +6,9 @@ Nodes: chips ``c``, boards with their heat sinks ``s`` and power supply ``p``; a
     C_s dT_s/dt = g (T_c - T_s) - U (T_s - T_i)
     C_p dT_p/dt = loss (dyn + leak ...) + standby - V (T_p - T_i)
 
-Every physical number is learned as its logarithm, so that capacities and conductances are positive and heat is
+Each physical number is learned as its logarithm, so that capacities and conductances are positive and heat is
 conserved whatever was learned. ``U`` follows the flow of air (fan speed and density at the intake) by a power law times
-a small network of one input; ``dyn`` and ``leak`` are power laws in the preset. Over an interval inputs hold and leakage
+a network of one input; ``dyn`` and ``leak`` are power laws in the preset. Over an interval inputs hold and leakage
 is linear in the chips' temperature: the step is then exact, by a matrix exponential. Before a step of workload an
 observer with learned gains leads the nodes along the readings; after it nothing is read.
 

@@ -1,12 +1,12 @@
 """Fit a network of few weights to recorded steps of workload by nonlinear least squares.
 
-Levenberg and Marquardt's steps need the derivative of every prediction by every weight. For some hundred weights one
-pass over all weights' neighbours at once, each moved a little, costs less than automatic differentiation.
+Gauss and Newton's steps (scipy's trust region, with a loss that forgives outliers) need the derivative of every
+prediction by every weight. For some hundred weights one pass over all weights' neighbours at once, each moved a little,
+costs less than automatic differentiation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
@@ -29,7 +29,7 @@ class Predictor(Protocol):
     """A network whose weights are given to each call."""
 
     def predict(self, weights: torch.Tensor, inputs: torch.Tensor, readings: torch.Tensor) -> torch.Tensor:
-        """Readings after the step, (K, N, F, C), of weights (K, P), inputs (N, T, 6) and readings before, (N, H + 1, 5)."""
+        """Readings after the step, (K, N, F, C), from weights (K, P), inputs (N, T, 6), readings before."""
         ...
 
 
@@ -86,24 +86,9 @@ def fit(network: Predictor, first: Floats, prior_sd: Floats, records: StepRecord
         parts = [(scaled(moved[i : i + rows]) - centre) / MOVE for i in range(0, len(weights), rows)]
         return np.concatenate([np.concatenate(parts).T, np.diag(1.0 / prior_sd)])
 
-    found = least_squares(missed, first, jac=slopes, method="lm", max_nfev=evaluations, ftol=1e-4)
+    found = least_squares(missed, first, jac=slopes, method="trf", loss="soft_l1", max_nfev=evaluations, ftol=1e-3)
     covariance = np.linalg.inv(found.jac.T @ found.jac)
     return Fitted(found.x, np.sqrt(np.diag(covariance)), int(found.nfev))
-
-
-def prior_sd(count: int, physical: int, sd_log: float, sd_weight: float) -> Floats:
-    """A prior's standard deviations: ``physical`` logarithms first, then weights of networks."""
-    sd: Floats = np.concatenate([np.full(physical, sd_log), np.full(count - physical, sd_weight)])
-    return sd
-
-
-def seconds_of(work: Callable[[], object]) -> float:
-    """Processor seconds of some work."""
-    import time
-
-    begin = time.process_time()
-    work()
-    return time.process_time() - begin
 
 
 def _sd(channels: int, rated_w: float) -> Floats:

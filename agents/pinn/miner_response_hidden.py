@@ -3,8 +3,8 @@
 A hidden miner is the catalog's with other heat capacities, conductances, flow, leakage and supply. It also has what the
 circuit of :mod:`agents.pinn.miner_response_circuit` has not: three boards of unequal silicon, of which sensors show the
 hottest; heat transfer by the effectiveness-NTU law at the air density of its altitude and outdoors, not at the
-intake; the firmware's start, ramp, fan loop, switcher and trip in 5 s sub-steps, while readings come every minute, out of
-step with commands; a supply with quadratic loss and a fan in stages. Circuit and twin share the two-node idea: real
+intake; the firmware's start, ramp, fan loop, switcher and trip in 5 s sub-steps, while
+readings come every minute, out of step with commands; a supply with quadratic loss and a fan in stages. Circuit and twin share the two-node idea: real
 miners will be harder.
 """
 
@@ -48,7 +48,7 @@ STANDING_DUTY: Final = 0.05
 """Below it a fan counts as standing: the twin gives a standing miner 2 % of its flow."""
 PSU_J_PER_K: Final = 2500.0
 PSU_W_PER_K: Final = 19.0
-"""A supply of some 4 kg that stands 12 K over the intake at 230 W of loss, both assumed; its exhaust was 5 K over it."""
+"""About 4 kg that stand 12 K over the intake at 230 W of loss, both assumed (a farm saw its exhaust at 5 K)."""
 PSU_STAGES: Final = ((0.0, 0.25), (0.02, 0.6), (0.5, 0.8), (0.8, 1.0))
 """From this share of rated load on, its conductance is this share (a fan in stages, assumed)."""
 DRIFT_H: Final = 6.0
@@ -60,7 +60,11 @@ TRAINED: Final = (1, 2, 4, 6)
 INNER: Final = (3, 5)
 OUTER: Final = (0, 7)
 """Presets of a model from its lowest (0) to stock (7): of records to learn from, between and beyond them."""
-AMBIENT_C: Final = {"train": ((4.0, 12.0), (18.0, 26.0)), "inner": ((12.0, 18.0),), "outer": ((-8.0, 0.0), (30.0, 36.0))}
+AMBIENT_C: Final = {
+    "train": ((4.0, 12.0), (18.0, 26.0)),
+    "inner": ((12.0, 18.0),),
+    "outer": ((-8.0, 0.0), (30.0, 36.0)),
+}
 """Bands of outdoor air, degC; pads are off."""
 
 
@@ -184,9 +188,7 @@ def hidden_site(spec: SiteSpec, hidden: HiddenMiner, regime: FanRegime, count: i
 
 
 def _fixed_fans(fw: FirmwareParams, duty: float) -> FirmwareParams:
-    return replace(
-        fw, fan_duty_min=duty, fan_duty_boot=duty, fan_integral_per_k_min=0.0, fan_proportional_per_k=0.0
-    )
+    return replace(fw, fan_duty_min=duty, fan_duty_boot=duty, fan_integral_per_k_min=0.0, fan_proportional_per_k=0.0)
 
 
 class Plan(NamedTuple):
@@ -340,7 +342,12 @@ def _seen(
 ) -> dict[str, Floats]:
     """What instruments would show without noise, (N,) each."""
     told = measure(
-        0.0 * state.power_bias, outcome, np.ones_like(state.power_bias), 0.0, site.params.firmware.chip_offset_k, xp=NUMPY
+        0.0 * state.power_bias,
+        outcome,
+        np.ones_like(state.power_bias),
+        0.0,
+        site.params.firmware.chip_offset_k,
+        xp=NUMPY,
     )
     half_rise_k = outcome.temp_board_c - state.temp_sink_c.max(axis=0)
     seen = {
@@ -358,9 +365,7 @@ def _seen(
     return {name: value[:, 0] for name, value in seen.items()}
 
 
-def _next_psu_c(
-    psu_c: Floats, state: SiteState, outcome: Outcome, site: PreparedSite, hidden: HiddenMiner
-) -> Floats:
+def _next_psu_c(psu_c: Floats, state: SiteState, outcome: Outcome, site: PreparedSite, hidden: HiddenMiner) -> Floats:
     """Advance the supply's temperature by a tick, exactly for a constant loss; the twin has no node for it."""
     m = site.miners
     rail = (outcome.hashing > 0.0).astype(float)

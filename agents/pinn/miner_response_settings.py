@@ -21,28 +21,19 @@ class MinerResponseSettings:
         sample_s: between readings, s.
         before_min, after_min: length of a record before and after its step, min.
         hidden: units of the circuit's correction of its air side.
-        wide: hidden units of the larger plain network; the smaller one has as many numbers as the circuit.
-        steps, plain_steps: of Adam, for the circuit and for the plain networks.
-        batch: recorded steps that a step of Adam takes.
-        rate, plain_rate, rate_end: learning rates, falling as a cosine.
+        evaluations: of a fit at most.
     """
 
     seeds: int = 5
-    train: int = 48
+    train: int = 32
     validation: int = 24
     inner: int = 24
     outer: int = 24
     sample_s: int = 60
     before_min: int = 20
     after_min: int = 60
-    hidden: int = 16
-    wide: int = 64
-    steps: int = 300
-    plain_steps: int = 1500
-    batch: int = 24
-    rate: float = 3e-2
-    plain_rate: float = 5e-3
-    rate_end: float = 1e-4
+    hidden: int = 8
+    evaluations: int = 25
 
     def check(self) -> None:
         """Refuse impossible values.
@@ -50,7 +41,7 @@ class MinerResponseSettings:
         Raises:
             ParamsError: see the message.
         """
-        counts = ("seeds", "train", "validation", "inner", "outer", "hidden", "wide", "steps", "plain_steps", "batch")
+        counts = ("seeds", "train", "validation", "inner", "outer", "hidden", "evaluations")
         for name in counts:
             if getattr(self, name) < 1:
                 raise ParamsError(explain(f"miner.{name} is {getattr(self, name)}", allowed="1 or more"))
@@ -65,11 +56,6 @@ class MinerResponseSettings:
                     allowed="5 min or more before, 15 min or more after",
                 )
             )
-        for name in ("rate", "plain_rate"):
-            if not 0.0 < self.rate_end <= getattr(self, name):
-                raise ParamsError(
-                    explain(f"miner.rate_end is {self.rate_end:g}", allowed=f"above 0, up to miner.{name}")
-                )
 
     @property
     def before(self) -> int:
