@@ -4,7 +4,8 @@ A hidden miner is the catalog's with other heat capacities, conductances, flow, 
 circuit of :mod:`agents.pinn.miner_response_circuit` has not: three boards of unequal silicon, of which sensors show the
 hottest; heat transfer by the effectiveness-NTU law at the air density of its altitude and outdoors, not at the
 intake; the firmware's start, ramp, fan loop, switcher and trip in 5 s sub-steps, while
-readings come every minute, out of step with commands; a supply with quadratic loss and a fan in stages. Circuit and twin share the two-node idea: real
+readings come every minute, out of step with commands; a supply with quadratic loss and a fan in
+stages. Circuit and twin share the two-node idea: real
 miners will be harder.
 """
 

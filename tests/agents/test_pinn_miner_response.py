@@ -1,4 +1,4 @@
-"""A miner's thermal circuit: heat is conserved, numbers are positive, a known circuit is found, the first order beaten."""
+"""A miner's thermal circuit: heat is conserved, numbers are positive, a known circuit is found."""
 
 from __future__ import annotations
 
