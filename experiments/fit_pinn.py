@@ -1,7 +1,8 @@
-"""Fit networks to rooms.
+"""Fit networks to rooms and miners.
 
     python -m experiments.fit_pinn layout=container_40ft sensors=16      # field of a hidden room from its sensors
     python -m experiments.fit_pinn layout=container_40ft task=surrogate  # settings to field
+    python -m experiments.fit_pinn task=miner_response model="Antminer S19j Pro"   # after a step of workload
 
 The same command again goes on where a stopped run stopped; a finished run only tells its result.
 """
@@ -186,13 +187,34 @@ def tell_field(room: HiddenRoom, result: FieldResult, folder: Path, console: Con
         console.print(listed)
 
 
+def fit_miners(settings: FitSettings, console: Console) -> tuple[Path, bool]:
+    """Fit circuits to hidden miners of a model. Returns the folder and whether all miners are done."""
+    try:
+        import torch
+
+        from agents.pinn.miner_response_run import run_miners
+        from agents.pinn.miner_response_tell import plot_miner, tell_miners
+    except ImportError as error:
+        raise MissingExtraError(
+            explain(f"networks need torch ({error})", fix="Run: pip install 'minesim[pinn]'")
+        ) from error
+    torch.set_num_threads(settings.threads)
+    folder, sign = settings.folder, StopSign()
+    with progress(console) as bar, sign.listening():
+        task = bar.add_task("hidden miners", total=settings.miner.seeds)
+        cells = run_miners(settings.model, settings.miner, settings.seed, folder, sign, lambda: bar.advance(task))
+    tell_miners(settings.model, cells, console)
+    plot_miner(folder / "responses.png", settings.model, cells[0])
+    return folder, len(cells) == settings.miner.seeds
+
+
 @hydra.main(version_base="1.3", config_path="../conf/fit_pinn", config_name="fit_pinn")
 def main(raw: DictConfig) -> None:
     """Entry point."""
     console = Console()
     with telling_errors("What was trained is kept: run the same command again to go on."):
         settings = read_settings(FitSettings, raw)
-        fit = fit_surrogate if settings.task == "surrogate" else fit_hidden_room
+        fit = {"surrogate": fit_surrogate, "field": fit_hidden_room, "miner_response": fit_miners}[settings.task]
         folder, finished = fit(settings, console)
     if not finished:
         console.print(f"Stopped; what was trained is kept in {folder}. Run the same command again to go on.")

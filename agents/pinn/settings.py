@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.pinn.field_settings import FieldSettings
+from agents.pinn.miner_response_settings import MinerResponseSettings
 from agents.pinn.surrogate_settings import SurrogateSettings
 from minesim.errors import ParamsError, explain, nearest
 
-TASKS = ("field", "surrogate")
+TASKS = ("field", "surrogate", "miner_response")
 
 
 @dataclass
@@ -18,8 +19,10 @@ class FitSettings:
 
     Attributes:
         layout: name of a layout, or a TOML file of one.
-        task: ``field`` (a hidden room's field from its sensors) or ``surrogate`` (settings to field).
+        task: ``field`` (a hidden room's field from its sensors) or ``surrogate`` (settings to field) or
+            ``miner_response`` (a miner's temperatures after a step of workload).
         surrogate: of that task.
+        model, miner: hardware model and settings of task ``miner_response``.
         agent: the network of task ``field``.
         sensors, case: how many a hidden room has, and how far it is from its plan (``easy``, ``hard``).
         seed: of all draws.
@@ -30,6 +33,8 @@ class FitSettings:
     layout: str = "container_40ft"
     task: str = "field"
     surrogate: SurrogateSettings = field(default_factory=SurrogateSettings)
+    model: str = "Antminer S19j Pro"
+    miner: MinerResponseSettings = field(default_factory=MinerResponseSettings)
     agent: FieldSettings = field(default_factory=FieldSettings)
     sensors: int = 16
     case: str = "hard"
@@ -53,9 +58,12 @@ class FitSettings:
             raise ParamsError(explain(f"sensors is {self.sensors}", allowed="1 or more"))
         self.surrogate.check()
         self.agent.check()
+        self.miner.check()
 
     @property
     def folder(self) -> Path:
         """Where this run keeps its state."""
+        if self.task == "miner_response":
+            return Path(self.out) / self.task / self.model.replace(" ", "_")
         of = f"_{self.case}_{self.sensors}sensors" if self.task == "field" else ""
         return Path(self.out) / self.task / f"{Path(self.layout).stem}{of}_seed{self.seed}"
