@@ -51,7 +51,7 @@ bench-room: $(STAMP)
 bench-tuning: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.tuning
 
-# All tuning methods on 240 units, three spreads of the silicon; about four hours of one core, shared by JOBS processes.
+# All tuning methods on 240 units, three spreads of the silicon; about 75 minutes of one core, shared by JOBS processes.
 # A stopped run goes on where it stopped. A part of it in 40 minutes: make tune-benchmark BENCH=short
 JOBS ?= 1
 BENCH ?= overclock_v1
