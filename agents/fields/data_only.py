@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,9 +10,14 @@ import numpy as np
 
 from agents.fields.aisles import COARSE, aisle_of, coarse_places_m, is_hot
 from agents.fields.protocol import FieldRecord, Floats, GridEstimate
+from minesim.errors import MissingExtraError, explain
 
 NOISE_K: Final = 0.5
 """Deviation of a reading that interpolation smooths over (assumed: noise, bias and what is local)."""
+SEARCH_STEPS: Final = 40
+"""Steps of the search for the likeliest parameters, at most."""
+RISE_K: Final = 4.0
+"""Deviation of the rise over outdoors within hot or cold aisles (assumed)."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,8 @@ class Kriging:
 
     Its covariance is a product of one Matern 3/2 kernel of places (a length along x and one across, hot and cold
     aisles apart) and one squared exponential of the inputs (a common length, each scaled to unit spread). Lengths,
-    spread and noise are those of the greatest likelihood on a smaller sample.
+    spread and noise are the likeliest on a smaller sample, with priors of a factor of e about what one would guess.
+    Needs ``minesim[bo]`` (BoTorch).
     """
 
     name: str = "Gaussian process"
@@ -67,10 +74,11 @@ class Kriging:
     sample_search: int = 400
 
     def fit(self, record: FieldRecord, rng: np.random.Generator) -> GridEstimate:
-        """See :class:`agents.fields.protocol.FieldMethod`."""
-        from scipy.linalg import cho_factor, cho_solve
-        from scipy.optimize import minimize
+        """See :class:`agents.fields.protocol.FieldMethod`.
 
+        Raises:
+            MissingExtraError: BoTorch is not installed.
+        """
         known, train = record.telemetry, record.train
         features = record.features
         scale = features[:train].std(axis=0)
@@ -80,46 +88,75 @@ class Kriging:
         def spots(places: Floats) -> Floats:
             return np.column_stack([places / size, is_hot(plan, aisle_of(plan, places[:, 1]))])
 
-        rise = known.readings_c[:train] - known.temp_amb_c[:train, None]
-        hot = is_hot(plan, aisle_of(plan, known.places_m[:, 1]))
-        mean = np.where(hot, rise[:, hot].mean(), rise[:, ~hot].mean())
-        row, sensor = np.divmod(rng.permutation(rise.size), rise.shape[1])
         sensors, cells = spots(known.places_m), spots(coarse_places_m(record))
-
-        def kernel(log: Floats, at: tuple[Floats, Floats], others: tuple[Floats, Floats]) -> Floats:
-            lengths = np.exp(log[:3])
-            near = np.sqrt(3.0 * _squares(at[0] / lengths, others[0] / lengths))
-            return (
-                np.exp(2.0 * log[4])
-                * (1.0 + near)
-                * np.exp(-near - 0.5 * _squares(at[1], others[1]) / np.exp(2 * log[3]))
-            )
-
-        def sampled(count: int) -> tuple[tuple[Floats, Floats], Floats]:
-            r, s = row[:count], sensor[:count]
-            return (sensors[s], features[r]), (rise - mean)[r, s]
-
-        def misfit(log: Floats) -> float:
-            at, seen = sampled(self.sample_search)
-            factor = cho_factor(kernel(log, at, at) + np.exp(2.0 * log[5]) * np.eye(len(seen)), lower=True)
-            pull = 0.5 * ((log - start) ** 2).sum()
-            return float(0.5 * seen @ cho_solve(factor, seen) + np.log(np.diag(factor[0])).sum() + pull)
-
-        start = np.log([0.3, 0.5, 1.0, np.sqrt(features.shape[1]), 4.0, NOISE_K])
-        log = minimize(misfit, start, method="L-BFGS-B", options={"maxiter": 12}).x
-        at, seen = sampled(self.sample)
-        factor = cho_factor(kernel(log, at, at) + np.exp(2.0 * log[5]) * np.eye(len(seen)), lower=True)
-        weights, base = cho_solve(factor, seen), np.where(cells[:, 2] > 0.0, mean[hot].mean(), mean[~hot].mean())
-        inverse = cho_solve(factor, np.eye(len(seen)))
-        field, spread = np.empty((record.rows, len(cells))), np.empty((record.rows, len(cells)))
-        for r in range(record.rows):
-            across = kernel(log, (cells, np.repeat(features[r : r + 1], len(cells), axis=0)), at)
-            field[r] = base + across @ weights + known.temp_amb_c[r]
-            spread[r] = np.sqrt(np.maximum(np.exp(2.0 * log[4]) - ((across @ inverse) * across).sum(axis=1), 1e-6))
+        rise, hot = known.readings_c[:train] - known.temp_amb_c[:train, None], sensors[:, 2] > 0.0
+        of_hot, of_cold = rise[:, hot].mean(), rise[:, ~hot].mean()
+        row, sensor = np.divmod(rng.permutation(rise.size)[: self.sample], rise.shape[1])
+        at = np.column_stack([sensors[sensor], features[row]])
+        seen = rise[row, sensor] - np.where(hot, of_hot, of_cold)[sensor]
+        process = _process(at, seen, self.sample_search)
+        air, spread = np.empty((record.rows, len(cells))), np.empty((record.rows, len(cells)))
+        for r, of_row in enumerate(features):
+            air[r], spread[r] = process(np.column_stack([cells, np.tile(of_row, (len(cells), 1))]))
+        air += np.where(cells[:, 2] > 0.0, of_hot, of_cold) + known.temp_amb_c[:, None]
         shape = (record.rows, *COARSE)
-        return GridEstimate(field.reshape(shape), spread.reshape(shape))
+        return GridEstimate(air.reshape(shape), spread.reshape(shape))
 
 
-def _squares(a: Floats, b: Floats) -> Floats:
-    """Squared distances between rows, (len(a), len(b))."""
-    return np.maximum((a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2.0 * a @ b.T, 0.0)
+def _process(at: Floats, seen: Floats, search: int) -> Callable[[Floats], tuple[Floats, Floats]]:
+    """Fit a Gaussian process of zero mean; see :class:`Kriging`.
+
+    Args:
+        at: x, y, hot or cold, and inputs of the readings, (N, 3 + F).
+        seen: readings about their mean, (N,), K.
+        search: of them, how many its parameters are fitted to.
+
+    Returns:
+        Mean and standard deviation (without noise), K, at points (K, 3 + F).
+    """
+    try:
+        import torch
+        from botorch.fit import fit_gpytorch_mll
+        from botorch.models import SingleTaskGP
+        from gpytorch import settings
+        from gpytorch.kernels import MaternKernel, RBFKernel, ScaleKernel
+        from gpytorch.likelihoods import GaussianLikelihood
+        from gpytorch.means import ZeroMean
+        from gpytorch.mlls import ExactMarginalLogLikelihood
+        from gpytorch.priors import LogNormalPrior
+    except ImportError as error:
+        raise MissingExtraError(
+            explain(f"the Gaussian process needs BoTorch ({error})", fix="Run: pip install 'minesim[bo]'")
+        ) from error
+
+    def about(guess: Any, spread: float) -> Any:
+        """A factor of ``exp(spread)`` about the likeliest value."""
+        return LogNormalPrior(torch.log(torch.tensor(guess)) + spread**2, spread)
+
+    points, values = torch.as_tensor(at), torch.as_tensor(seen)[:, None]
+    in_room, of_input = [0.3, 0.5, 1.0], (at.shape[1] - 3) ** 0.5
+    places = MaternKernel(1.5, ard_num_dims=3, active_dims=(0, 1, 2), lengthscale_prior=about(in_room, 1.0))
+    inputs = RBFKernel(active_dims=tuple(range(3, at.shape[1])), lengthscale_prior=about(of_input, 1.0))
+    kernel = ScaleKernel(places * inputs, outputscale_prior=about(RISE_K**2, 2.0))
+    noise = GaussianLikelihood(noise_prior=about(NOISE_K**2, 2.0))
+    model = SingleTaskGP(
+        points[:search],
+        values[:search],
+        likelihood=noise,
+        covar_module=kernel,
+        mean_module=ZeroMean(),
+        outcome_transform=None,
+    )
+    places.lengthscale, inputs.lengthscale = torch.tensor(in_room), of_input
+    kernel.outputscale, noise.noise = RISE_K**2, NOISE_K**2
+    fit_gpytorch_mll(ExactMarginalLogLikelihood(noise, model), optimizer_kwargs={"options": {"maxiter": SEARCH_STEPS}})
+    model.set_train_data(points, values[:, 0], strict=False)
+    model.eval()
+
+    def estimate(where: Floats) -> tuple[Floats, Floats]:
+        exact = settings.max_cholesky_size(len(at)), settings.max_root_decomposition_size(len(at))
+        with torch.no_grad(), settings.fast_pred_var(), exact[0], exact[1]:
+            found = model(torch.as_tensor(where))
+            return found.mean.numpy(), found.variance.clamp_min(1e-6).sqrt().numpy()
+
+    return estimate

@@ -19,8 +19,9 @@ from minesim.calibrate.fit import (
     nominal_room,
     predict,
 )
-from minesim.calibrate.room_twin import HELD_S, room_twin
+from minesim.calibrate.room_twin import room_twin
 from minesim.calibrate.telemetry import RoomTelemetry
+from minesim.calibrate.unknown_room import HELD_S
 from minesim.physics.airflow import Grid
 from minesim.physics.room_grid import DenseFactor, right_hand_side, room_model, sensor_cells, set_air
 from minesim.physics.room_plan import RoomPlan

@@ -32,6 +32,7 @@ CODE: Final = (
     "minesim/calibrate/fit.py",
     "minesim/calibrate/fine_twin.py",
     "minesim/calibrate/room_twin.py",
+    "minesim/calibrate/unknown_room.py",
     "minesim/calibrate/unknowns.py",
     "agents/fields/aisles.py",
     "agents/fields/course.py",

@@ -20,8 +20,8 @@ from agents.pinn.field_settings import FieldSettings
 from agents.pinn.steady import Floats, RoomSettings, solve_rise_k
 from agents.pinn.surrogate import setting_features
 from minesim.arrays import NUMPY, torch_namespace
-from minesim.calibrate.room_twin import HELD_S
 from minesim.calibrate.telemetry import RoomTelemetry
+from minesim.calibrate.unknown_room import HELD_S, UnknownRoom
 from minesim.calibrate.unknowns import room_unknowns, split_openings
 from minesim.physics.airflow import Grid
 from minesim.physics.room_grid import RoomModel, heat_taken_w, right_hand_side, room_model, sensor_cells, set_air
@@ -206,9 +206,7 @@ def field_task(record: FieldRecord, settings: FieldSettings) -> FieldTask:
         train=record.train,
         rows=record.rows,
         coefficients=RoomCoefficients(
-            plan=plan,
-            unknowns=unknowns,
-            model=model.to(lambda array: torch.as_tensor(array, dtype=torch.float64)),
+            room=UnknownRoom(plan, unknowns, model.to(lambda array: torch.as_tensor(array, dtype=torch.float64))),
             flows=_single(known.inputs_m3_per_s.T),
             heat=_single(known.heat_w.T),
             rho_cp=_single(known.rho_cp_j_per_m3_k),

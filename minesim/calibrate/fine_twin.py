@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from minesim.calibrate.room_twin import HELD_S
 from minesim.calibrate.telemetry import RoomTelemetry
+from minesim.calibrate.unknown_room import HELD_S
 from minesim.calibrate.unknowns import Unknown, factors, fitted_plan, input_factors
 from minesim.physics.room_fine import advance_fine, fine_room
 from minesim.physics.room_grid import room_model

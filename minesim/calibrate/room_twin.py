@@ -16,7 +16,7 @@ torch in forward mode. The record starts settled: S of the first row belongs to 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -24,8 +24,8 @@ import numpy.typing as npt
 
 from minesim.arrays import Array, torch_namespace
 from minesim.calibrate.telemetry import RoomTelemetry
-from minesim.calibrate.unknowns import Kind, Unknown
-from minesim.physics.airflow import AirShares, air_flows
+from minesim.calibrate.unknown_room import UnknownRoom
+from minesim.calibrate.unknowns import Unknown
 from minesim.physics.room_grid import (
     ColumnFactor,
     RoomEquations,
@@ -33,9 +33,7 @@ from minesim.physics.room_grid import (
     factorise,
     heat_taken_w,
     right_hand_side,
-    room_equations,
     room_model,
-    with_air,
 )
 from minesim.physics.room_plan import RoomPlan
 
@@ -44,8 +42,8 @@ Floats = npt.NDArray[np.float64]
 SWEEPS_MAX: Final = 30
 SETTLED: Final = 1e-7
 """A sweep that changes the structure by less than this share of its spread is the last."""
-HELD_S: Final = 1e-6
-"""A sub-step so short that the structure stands still in it."""
+SETTLED_CHANGE: Final = 1e-4
+"""The same for a derivative, whose use is a direction and an interval."""
 CHUNK: Final = 16
 """Unknowns that are differentiated side by side; more take more memory, not less time."""
 
@@ -68,17 +66,13 @@ class RoomTwin:
     """A record on a grid, as torch tensors in double precision.
 
     Attributes:
-        plan: layout whose unknowns are sought.
-        unknowns: of ``theta``, (P,).
-        model: the room at nominal values.
+        room: with the unknowns of ``theta``, (P,).
         inputs, heat: flows (U, T) and heat (M, T).
         supply_c, amb_c, rho_cp: (T,).
         step_s: between rows.
     """
 
-    plan: RoomPlan
-    unknowns: tuple[Unknown, ...]
-    model: RoomModel
+    room: UnknownRoom
     inputs: Array
     heat: Array
     supply_c: Array
@@ -92,19 +86,19 @@ class RoomTwin:
 
         with torch.no_grad():
             values = torch.as_tensor(theta, dtype=torch.float64)
-            model, equations = self._equations(values)
+            model, equations = self.room.equations(values, self.inputs, self.rho_cp)
             factor = factorise(model, equations, xp=torch_namespace())
             air = structure = self.amb_c.expand(equations.diagonal.shape)
             for _ in range(SWEEPS_MAX):
                 air = factor.solve(self._right(values, model, equations, structure))
                 before, structure = structure, self._structure(values, air)
-                if _settled(structure - before, structure - self.amb_c):
+                if _settled(structure - before, structure - self.amb_c, SETTLED):
                     break
         assert isinstance(factor, ColumnFactor)
         return Fields(air, structure, factor)
 
     def derivative(self, theta: Floats, fields: Fields) -> Array:
-        """Derivative of the air by the unknowns, (nx, ny, T, P).
+        """Derivative of the air by the unknowns, (nx, ny, T, P), in single precision, which halves its cost.
 
         Args:
             theta: unknowns, (P,).
@@ -112,86 +106,50 @@ class RoomTwin:
         """
         import torch
 
-        values = torch.as_tensor(theta, dtype=torch.float64)
-        air, structure = fields.air_c, fields.structure_c
+        with torch.no_grad():
+            return self._single()._derivative(torch.as_tensor(theta, dtype=torch.float32), _single_fields(fields))
+
+    def _single(self) -> RoomTwin:
+        """The same record in single precision; the air's potentials stay double."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {
+            name: part.float() for name, part in parts.items() if not isinstance(part, UnknownRoom | float)
+        }
+        return replace(self, **changed)
+
+    def _derivative(self, values: Array, fields: Fields) -> Array:
+        import torch
+
+        air, structure, factor = fields
 
         def imbalance(at: Array) -> Array:
-            model, equations = self._equations(at)
+            model, equations = self.room.equations(at, self.inputs, self.rho_cp)
             taken = heat_taken_w(model, equations, air, xp=torch_namespace())
             return self._right(at, model, equations, structure) - taken
 
-        with torch.no_grad():
-            source = _forward(imbalance, values)
-            held = _forward(lambda at: self._structure(at, air), values)
-            inner = self.model.structure_w_per_k * self._factors(values, "structure_w", 1)[0]
-            change, follows = torch.zeros_like(source), held
-            for _ in range(SWEEPS_MAX):
-                change = _solve_many(fields.factor, source + inner * follows)
-                before, follows = follows, held + self._structure_change(values, change)
-                if _settled(follows - before, follows):
-                    break
+        source = _forward(imbalance, values)
+        held = _forward(lambda at: self._structure(at, air), values)
+        inner = self.room.at(values).structure_w_per_k
+        change, follows = torch.zeros_like(source), held
+        for _ in range(SWEEPS_MAX):
+            change = _solve_many(factor, source + inner * follows)
+            before, follows = follows, held + self._structure_change(values, change)
+            if _settled(follows - before, follows, SETTLED_CHANGE):
+                break
         return change
 
-    def _factors(self, theta: Array, kind: Kind, count: int) -> Array:
-        """Factors on the nominal values of a kind, (count,); 1 where nothing is unknown."""
-        import torch
-
-        places = [(unknown.index, p) for p, unknown in enumerate(self.unknowns) if unknown.kind == kind]
-        if not places:
-            return torch.ones(count, dtype=theta.dtype)
-        index, columns = (torch.tensor(part) for part in zip(*places, strict=True))
-        spread = torch.zeros(count, len(self.unknowns), dtype=theta.dtype)
-        spread[index, columns] = 1.0
-        return torch.exp(spread @ theta)
-
-    def _equations(self, theta: Array) -> tuple[RoomModel, RoomEquations]:
-        import torch
-
-        xp, plan = torch_namespace(), self.plan
-        rows, openings = [r.gap_share for r in plan.rows], [o.free_share for o in plan.openings]
-        one = theta.new_tensor
-        shares = AirShares(
-            gap=one(rows) * self._factors(theta, "gap", len(rows)),
-            free=one(openings) * self._factors(theta, "free", len(openings)),
-            leak=plan.leak_share * self._factors(theta, "leak", 1)[0],
-        )
-        model = with_air(self.model, shares, plan.eddy_m2_per_s * self._factors(theta, "eddy", 1)[0], xp=xp)
-        model = replace(
-            model,
-            structure_w_per_k=model.structure_w_per_k * self._factors(theta, "structure_w", 1)[0],
-            envelope_w_per_k=model.envelope_w_per_k * self._factors(theta, "envelope_w", 1)[0],
-        )
-        flow_factor = torch.cat(
-            [
-                self._factors(theta, "group", len(plan.groups)),
-                self._factors(theta, "fan", len(plan.fans)),
-                self._factors(theta, "damper", len(plan.dampers)),
-            ]
-        )
-        flows = air_flows(model.basis, self.inputs * flow_factor[:, None], xp=xp)
-        return model, room_equations(model, flows, self.rho_cp, HELD_S, xp=xp)
-
     def _right(self, theta: Array, model: RoomModel, equations: RoomEquations, structure: Array) -> Array:
-        heat = self.heat * self._factors(theta, "heat", len(self.plan.groups))[:, None]
+        heat = self.heat * self.room.heat_factors(theta)
         return right_hand_side(model, equations, structure, heat, self.supply_c, self.amb_c)
-
-    def _memory(self, theta: Array) -> tuple[Array, Array]:
-        """Share that the structure keeps over a step, and share of the air in what it tends to."""
-        import torch
-
-        inner = self.model.structure_w_per_k * self._factors(theta, "structure_w", 1)[0]
-        outer = self.model.envelope_w_per_k * self._factors(theta, "envelope_w", 1)[0]
-        capacity = self.model.structure_j_per_k * self._factors(theta, "structure_j", 1)[0]
-        return torch.exp(-(inner + outer) * self.step_s / capacity), inner / (inner + outer)
 
     def _structure(self, theta: Array, air: Array) -> Array:
         """Structure at the end of every row, (nx, ny, T)."""
-        kept, share = self._memory(theta)
+        kept, share = self.room.memory(theta, self.step_s)
         return _follow(share * air + (1.0 - share) * self.amb_c, kept)
 
     def _structure_change(self, theta: Array, air_change: Array) -> Array:
         """The same for changes of the air, (nx, ny, T, P)."""
-        kept, share = self._memory(theta)
+        kept, share = self.room.memory(theta, self.step_s)
         return _follow(share * air_change, kept)
 
 
@@ -216,9 +174,7 @@ def room_twin(
         return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float64)
 
     return RoomTwin(
-        plan=plan,
-        unknowns=tuple(unknowns),
-        model=room_model(plan, nx, ny).to(tensor),
+        room=UnknownRoom(plan, tuple(unknowns), room_model(plan, nx, ny).to(tensor)),
         inputs=tensor(telemetry.inputs_m3_per_s.T),
         heat=tensor(telemetry.heat_w.T),
         supply_c=tensor(telemetry.temp_supply_c),
@@ -239,9 +195,20 @@ def _forward(function: Callable[[Array], Array], at: Array) -> Array:
     return torch.vmap(along, out_dims=-1, chunk_size=CHUNK)(torch.eye(at.shape[0], dtype=at.dtype))
 
 
-def _settled(step: Array, size: Array) -> bool:
+def _settled(step: Array, size: Array, share: float) -> bool:
     """Whether a sweep hardly changed anything any more."""
-    return bool(step.abs().max() <= SETTLED * size.abs().max())
+    return bool(step.abs().max() <= share * size.abs().max())
+
+
+def _single_fields(fields: Fields) -> Fields:
+    factor = fields.factor
+    single = replace(
+        factor,
+        inverses=tuple(inverse.float() for inverse in factor.inverses),
+        from_west=factor.from_west.float(),
+        from_east=factor.from_east.float(),
+    )
+    return Fields(fields.air_c.float(), fields.structure_c.float(), single)
 
 
 def _follow(target: Array, kept: Array) -> Array:
