@@ -1,32 +1,47 @@
 """Episodes behind the shield in four climates, and the limits they break: ``python -m experiments.check_shield``.
 
-Uniformly random actions and the steady rule play the same one-day episodes of a split. See docs/cooling.md.
+Uniformly random actions and the steady rule play the same one-day episodes of a split; the same command goes on where
+a stopped run stopped. See docs/cooling.md.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from agents.cooling import shield_check
 from agents.cooling.knowledge import knowledge_of
 from agents.cooling.shield import Shield
 from agents.cooling.shield_check import AnyAction, ShieldCheck, check_shield, spread_rows
 from agents.cooling.steady import SteadyBest, steady_map
+from agents.cooling.suite import code_hash
 from experiments.entry import telling_errors
-from minesim.bench.files import write_json
-from minesim.envs.cooling_core import CoolingConfig, build_cooling_world
+from minesim.bench.cells import PlainStore
+from minesim.bench.files import content_hash, source_hash, write_json
+from minesim.control.policy import Policy
+from minesim.envs.cooling_core import CoolingConfig, CoolingWorld, build_cooling_world
 from minesim.tasks.cooling import LIMITS
 
 CLIMATES = ("dallas", "singapore", "toronto", "aurora")
-NOISE = {"noise_k": 0.2, "bias_k": 0.3, "drop_out": 0.01}
+NOISE: Final = {"noise_k": 0.2, "bias_k": 0.3, "drop_out": 0.01}
 """Errors of the air sensors, as in the benchmark (assumed)."""
+
+POLICIES: Final[Mapping[str, Callable[[CoolingWorld, np.random.Generator], Policy]]] = MappingProxyType(
+    {
+        AnyAction.name: lambda world, rng: AnyAction(knowledge_of(world), rng),
+        SteadyBest.name: lambda world, rng: SteadyBest(knowledge_of(world), steady_map(world)),
+    }
+)
 
 
 def tell(found: Mapping[str, Mapping[str, ShieldCheck]], console: Console) -> None:
@@ -44,8 +59,8 @@ def tell(found: Mapping[str, Mapping[str, ShieldCheck]], console: Console) -> No
                 f"{check.episodes_broken:,}",
                 f"{check.changed:.1%}",
                 *(f"{steps:,}" for steps in check.broken),
-                f"{check.avoidable.sum():,}",
-                f"{check.avoidable_1h.sum():,}",
+                f"{sum(check.avoidable):,}",
+                f"{sum(check.avoidable_1h):,}",
             )
     console.print(table)
     checks = [check for each in found.values() for check in each.values()]
@@ -60,6 +75,11 @@ def tell(found: Mapping[str, Mapping[str, ShieldCheck]], console: Console) -> No
     )
 
 
+def code() -> str:
+    """Hash of the code that the counts depend on."""
+    return content_hash([code_hash(), source_hash(Path(shield_check.__file__), suffixes=(".py",))])
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description="Count the limits that are broken behind the shield.")
@@ -67,36 +87,34 @@ def main() -> None:
     parser.add_argument("--climates", nargs="+", default=list(CLIMATES))
     parser.add_argument("--split", default="test")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("outputs/check_shield.json"))
+    parser.add_argument("--out", type=Path, default=Path("outputs/check_shield"))
     asked = parser.parse_args()
-    console = Console()
+    console, store = Console(), PlainStore(asked.out / "parts")
     count = -(-asked.episodes // len(asked.climates))
     found: dict[str, dict[str, ShieldCheck]] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with telling_errors("Nothing is kept."), Progress(*columns, console=console) as bar:
-        for climate in asked.climates:
-            world = build_cooling_world(CoolingConfig(scenario=climate, episode_days=1.0, **NOISE))
-            knowledge = knowledge_of(world)
-            rows, seeds = spread_rows(world, asked.split, count), np.arange(asked.seed, asked.seed + count)
-            for policy in (
-                AnyAction(knowledge, np.random.default_rng(asked.seed)),
-                SteadyBest(knowledge, steady_map(world)),
-            ):
-                task = bar.add_task(f"{climate} {policy.name}", total=world.horizon_steps)
-                check = check_shield(policy, Shield(world), world, rows, seeds, lambda task=task: bar.advance(task))
-                found.setdefault(climate, {})[policy.name] = check
+    kept = "What is finished is kept: run the same command again to go on from there."
+    with telling_errors(kept), Progress(*columns, console=console) as bar:
+        for climate, name in itertools.product(asked.climates, POLICIES):
+            spec = {"climate": climate, "policy": name, "episodes": count, "split": asked.split, "seed": asked.seed}
+            spec |= {"noise": NOISE, "code": code()}
+            part = store.load(spec)
+            if part is None:
+                part = asdict(play(climate, name, asked.split, count, asked.seed, bar))
+                store.save(spec, part)
+            found.setdefault(climate, {})[name] = ShieldCheck(**part)
     tell(found, console)
-    plain = {
-        climate: {
-            name: {
-                key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in asdict(check).items()
-            }
-            for name, check in each.items()
-        }
-        for climate, each in found.items()
-    }
-    write_json(asked.out, {"limits": list(LIMITS), "split": asked.split, "seed": asked.seed, "found": plain})
+    plain = {climate: {name: asdict(check) for name, check in each.items()} for climate, each in found.items()}
+    write_json(asked.out / "summary.json", {"limits": list(LIMITS), "split": asked.split, "found": plain})
     console.print(f"Numbers: {asked.out}")
+
+
+def play(climate: str, name: str, split: str, count: int, seed: int, bar: Progress) -> ShieldCheck:
+    """One policy's days in a climate."""
+    world = build_cooling_world(CoolingConfig(scenario=climate, episode_days=1.0, **NOISE))
+    rows, task = spread_rows(world, split, count), bar.add_task(f"{climate} {name}", total=world.horizon_steps)
+    policy = POLICIES[name](world, np.random.default_rng(seed))
+    return check_shield(policy, Shield(world), world, rows, np.arange(seed, seed + count), lambda: bar.advance(task))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,9 +63,9 @@ class ShieldCheck:
 
     episodes: int
     steps: int
-    broken: Ints
-    avoidable: Ints
-    avoidable_1h: Ints
+    broken: Sequence[int]
+    avoidable: Sequence[int]
+    avoidable_1h: Sequence[int]
     episodes_broken: int
     changed: float
 
@@ -112,7 +112,8 @@ def check_shield(
         on_step()
     changed, seen = shield.changed
     steps = len(rows) * world.horizon_steps
-    return ShieldCheck(len(rows), steps, broken, kept[0], kept[1], int(ever.sum()), float(changed / seen))
+    counts = (tuple(part.tolist()) for part in (broken, *kept))
+    return ShieldCheck(len(rows), steps, *counts, int(ever.sum()), float(changed / seen))
 
 
 def _could_keep(
