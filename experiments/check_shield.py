@@ -79,9 +79,9 @@ def tell(found: Mapping[str, Mapping[str, ShieldCheck]], console: Console) -> No
     )
     console.print(
         f"{episodes:,} episodes, {steps:,} control steps: {total:,} broken limits, in {hit:,} episodes. Hot at start: "
-        "a chip was over its limit before the first action. Avoidable: a setting of the shield's own grid, held since the "
-        "start of its horizon (or an hour before) under the true weather, which the shield does not know, would have "
-        "kept all limits."
+        "a chip was over its limit before the first action. Avoidable: a setting of the shield's own grid, held since "
+        "the start of its horizon (or an hour before) under the true weather, which the shield does not know, would "
+        "have kept all limits."
     )
 
 
