@@ -111,21 +111,22 @@ def draw_suite(path: Path, summary: Mapping[str, Any]) -> None:
             left.errorbar(value, at + shift, xerr=ends, fmt="", ls="none", color=color, label=label, **style)
         seconds = [found["methods"][name]["seconds"].value for name in names]
         right.scatter(seconds, [found["methods"][n]["rmse_k"].value for n in names], color=color, label=case)
-        for name, x in zip(names, seconds, strict=True):
+        for place, (name, x) in enumerate(zip(names, seconds, strict=True)):
             y = found["methods"][name]["rmse_k"].value
-            right.annotate(name, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7)
-    left.set_yticks(range(len(names)), [method(name).name for name in names])
+            right.annotate(str(place + 1), (x, y), xytext=(4, 3), textcoords="offset points", fontsize=8)
+    left.set_yticks(range(len(names)), [f"{method(name).name}  {place + 1}" for place, name in enumerate(names)])
     left.invert_yaxis()
     left.axvline(0.5, color="0.6", ls=":", lw=1)
     left.set(
         xlabel="RMSE over all cells, K (dotted: the goal, 0.5 K)", xscale="log", title="Error, 95 % interval over rooms"
     )
-    left.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-    left.xaxis.set_minor_formatter(NullFormatter())
-    left.set_xticks([x for x in TICKS_K if left.get_xlim()[0] <= x <= left.get_xlim()[1]])
     left.legend(frameon=False, fontsize=8)
     right.set(xlabel="processor time of one room, s", xscale="log", ylabel="RMSE of the unseen field, K", yscale="log")
-    right.set_title("Error and cost")
+    right.set_title("Error and cost (numbers: methods as on the left)")
+    for axis, (low, high) in ((left.xaxis, left.get_xlim()), (right.yaxis, right.get_ylim())):
+        axis.set_major_formatter(FormatStrFormatter("%g"))
+        axis.set_minor_formatter(NullFormatter())
+        axis.set_ticks([at for at in TICKS_K if low <= at <= high])
     right.legend(frameon=False)
     write_whole(path, lambda beside: figure.savefig(beside, dpi=110))
     plt.close(figure)
