@@ -1,6 +1,7 @@
 """The cooling benchmark: everybody on the same weeks of every climate, one file for each, several processes.
 
-Parameters are chosen on validation weeks alone; test weeks are played once, with what was chosen.
+Parameters and the best rule are chosen on validation weeks alone, and who stands for no choice does not play them; test
+weeks are played once, with what was chosen.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import xarray as xr
 
 from agents.benchmark.processes import each
 from agents.benchmark.side_by_side import SideBySide
-from agents.cooling.contenders import LEARNED, Contender, Params, Place, Rows, contender, describe
+from agents.cooling.contenders import LEARNED, RULE, Contender, Params, Place, Rows, contender, describe
 from agents.cooling.episodes import play, week_rows
 from agents.cooling.suite_settings import SuiteSettings
 from minesim.bench.cells import CellStore
@@ -40,12 +41,13 @@ VALIDATION, TEST = "validation", "test"
 
 @dataclass(frozen=True)
 class Chosen:
-    """Somebody in a climate: parameters chosen on validation weeks, and the weeks of both splits."""
+    """Somebody in a climate: parameters chosen on validation weeks, and the weeks of both splits; no validation where
+    nothing was chosen by it."""
 
     name: str
     kind: str
     params: dict[str, float]
-    validation: xr.Dataset
+    validation: xr.Dataset | None
     test: xr.Dataset
 
 
@@ -89,15 +91,19 @@ class ClimateBench:
     def choose(self, name: str) -> Chosen:
         """Tune somebody on validation weeks, and play the test weeks.
 
+        Rules play validation weeks also where nothing is tuned, since the best of them is chosen by those.
+
         Raises:
             MinesimError: no such contender, or its policy's folder cannot be read.
         """
         who = self._contender(name)
-        tried = self._weeks(name, who, who.variants, VALIDATION)
-        best = min(range(len(tried)), key=lambda number: fined(tried[number], self.settings.bench.fine_usd))
-        params = who.variants[best]
+        params, validation = who.variants[0], None
+        if who.kind == RULE or len(who.variants) > 1:
+            tried = self._weeks(name, who, who.variants, VALIDATION)
+            best = min(range(len(tried)), key=lambda number: fined(tried[number], self.settings.bench.fine_usd))
+            params, validation = who.variants[best], tried[best]
         (test,) = self._weeks(name, who, (params,), TEST)
-        return Chosen(name, who.kind, describe(params), tried[best], test)
+        return Chosen(name, who.kind, describe(params), validation, test)
 
     def _contender(self, name: str) -> Contender:
         if name not in self.settings.policies:
@@ -169,6 +175,9 @@ def _trained(folder: Path, place: Place, params: Params, rows: Rows) -> Policy:
 
 def work(settings: SuiteSettings, folder: Path, code: str, climate: str) -> int:
     """Play what is missing of a climate; returns how many parts were played."""
+    import torch
+
+    torch.set_num_threads(1)
     bench = ClimateBench(settings, folder, climate, code)
     for name in settings.names():
         bench.choose(name)

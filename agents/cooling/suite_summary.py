@@ -24,19 +24,22 @@ class Row:
     Attributes:
         name, kind, params: who, and what was chosen on validation weeks.
         means: of every measure over the test weeks.
-        energy_saved: of room cooling and miners' fans together, against the compliant fixed speed.
+        cooling_saved: energy of room fans, pad and coil, against the compliant fixed speed.
+        energy_saved: of these and the miners' fans together, against it.
         hot_spots_less: against it as well; NaN where it has none.
         against_best: cost, USD a week, less that of the best rule; None for the rule itself.
-        energy_saved_best: energy as above, against the best rule.
+        cooling_saved_best, energy_saved_best: energies as above, against the best rule.
     """
 
     name: str
     kind: str
     params: dict[str, float]
     means: dict[str, float]
+    cooling_saved: Estimate
     energy_saved: Estimate
     hot_spots_less: float
     against_best: Comparison | None
+    cooling_saved_best: Estimate
     energy_saved_best: Estimate
 
 
@@ -70,6 +73,11 @@ def saved(mine: Floats, others: Floats, block: int) -> Estimate:
     return Estimate(float(1.0 - mine.mean() / others.mean()), float(low), float(high))
 
 
+def cooling_kwh(who: Chosen) -> Floats:
+    """Energy of room fans, pad and coil, kWh, by test week."""
+    return np.asarray(who.test["cooling_kwh"], np.float64)
+
+
 def air_kwh(who: Chosen) -> Floats:
     """Energy that moves and treats air, room and miners' fans together, kWh, by test week."""
     return np.asarray(who.test["cooling_kwh"] + who.test["miner_fans_kwh"], np.float64)
@@ -83,8 +91,12 @@ def summarise(settings: SuiteSettings, found: Mapping[str, Sequence[Chosen]]) ->
 def _climate(settings: SuiteSettings, name: str, chosen: Sequence[Chosen]) -> ClimateSummary:
     bench = settings.bench
     by_name = {who.name: who for who in chosen}
-    rules = [who for who in chosen if who.kind == RULE]
-    best = min(rules, key=lambda who: fined(who.validation, bench.fine_usd))
+    rules = {
+        who.name: fined(who.validation, bench.fine_usd)
+        for who in chosen
+        if who.kind == RULE and who.validation is not None
+    }
+    best = by_name[min(rules, key=rules.__getitem__)]
     block = block_weeks(settings.world(name).climate)
     costs = {who.name: np.asarray(who.test["cost_usd"], np.float64) for who in chosen}
     against = {item.agent: item for item in compare(costs, best.name, block_weeks=block)}
@@ -100,8 +112,10 @@ def _row(who: Chosen, compliant: Chosen, best: Chosen, against: Comparison | Non
         kind=who.kind,
         params=who.params,
         means={str(name): float(values.mean()) for name, values in who.test.data_vars.items()},
+        cooling_saved=saved(cooling_kwh(who), cooling_kwh(compliant), block),
         energy_saved=saved(air_kwh(who), air_kwh(compliant), block),
         hot_spots_less=1.0 - spots / spots_before if spots_before > 0.0 else float("nan"),
         against_best=against,
+        cooling_saved_best=saved(cooling_kwh(who), cooling_kwh(best), block),
         energy_saved_best=saved(air_kwh(who), air_kwh(best), block),
     )

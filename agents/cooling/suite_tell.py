@@ -1,4 +1,4 @@
-"""The cooling benchmark for people: a table for each climate, and a plot."""
+"""The cooling benchmark for people: two tables for each climate, and a plot."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from agents.cooling.contenders import FORESIGHT, LEARNED, PLAN, RULE
 from agents.cooling.suite_summary import ClimateSummary, Row
+from agents.cooling.suite_targets import TARGETS, Target
 from minesim.bench.files import write_whole
 from minesim.bench.report import usd
 from minesim.bench.statistics import Estimate
@@ -44,7 +45,7 @@ def percent(share: Estimate) -> str:
 
 
 def tell(summary: Mapping[str, ClimateSummary], compliant: str, console: Console) -> None:
-    """Print a table for each climate; they want a width of 200."""
+    """Print measures and the mission's targets for each climate; they want a width of 200."""
     for name, climate in summary.items():
         title = f"{name}, {climate.weeks} test weeks, means of a week; best validated rule: {climate.best_rule}; "
         title += f"air energy (room and miners' fans) saved against {compliant}"
@@ -54,11 +55,36 @@ def tell(summary: Mapping[str, ClimateSummary], compliant: str, console: Console
         for row in climate.rows:
             table.add_row(*_cells(row))
         console.print(table)
+        console.print(_targets(name, climate, compliant))
     for name, climate in summary.items():
         for row in climate.rows:
             if row.params:
                 chosen = ", ".join(f"{key} {value:g}" for key, value in row.params.items())
                 console.print(f"{name}: {row.name} with {chosen}")
+
+
+def _targets(name: str, climate: ClimateSummary, compliant: str) -> Table:
+    """What the mission wants beside what everybody reached."""
+    table = Table(title=f"{name}: the mission's targets, and whether the mean reaches them", title_justify="left")
+    table.add_column("", justify="left")
+    for target in TARGETS:
+        table.add_column(target.what.format(compliant=compliant, best_rule=climate.best_rule), justify="right")
+    table.add_row("wanted", *(target.wanted for target in TARGETS), end_section=True)
+    for row in climate.rows:
+        table.add_row(row.name, *(_reached(target, row) for target in TARGETS))
+    return table
+
+
+def _reached(target: Target, row: Row) -> str:
+    value = target.value(row)
+    if isinstance(value, Estimate):
+        told = percent(value)
+    elif np.isnan(value):
+        return "none there"
+    else:
+        told = f"{100.0 * value:.2f} %" if target.unit == "%" else f"{value:.1f} {target.unit}"
+    answer = {None: "", True: "  yes", False: "  no"}
+    return told + answer[target.reached(row)]
 
 
 def _cells(row: Row) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from agents.cooling.contenders import CONTENDERS, Place
 from agents.cooling.episodes import week_rows
 from agents.cooling.suite import ClimateBench, code_hash, fined, run_suite
 from agents.cooling.suite_settings import SuiteBench, SuiteSettings
-from agents.cooling.suite_summary import saved, summarise
+from agents.cooling.suite_summary import Row, saved, summarise
+from agents.cooling.suite_targets import TARGETS
 from agents.cooling.suite_tell import draw_suite, tell
+from minesim.bench.statistics import Estimate
 from minesim.envs.cooling_core import CoolingCore, CoolingWorld, build_cooling_world
 from minesim.errors import DataFileError, ParamsError
 
@@ -43,7 +46,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> SuiteSettings:
         climates=["dallas"],
         validation_every=200,
         test_every=180,
-        contenders=["full", "fixed", "staged"],
+        contenders=["full", "fixed", "staged", "steady_shielded"],
     )
     return SuiteSettings(bench=bench)
 
@@ -54,12 +57,14 @@ def test_parts_are_played_once_and_parameters_chosen_on_validation_alone(
     told: list[tuple[str, int]] = []
     found = run_suite(settings, tmp_path, lambda climate, computed: told.append((climate, computed)))
     tried = len(CONTENDERS["staged"].variants)
-    assert told == [("dallas", 3 + tried + 2)]
+    assert told == [("dallas", 3 + tried + 2 + 1)]
     again: list[tuple[str, int]] = []
     same = run_suite(settings, tmp_path, lambda climate, computed: again.append((climate, computed)))
     assert again == [("dallas", 0)]
     assert all(a.test.equals(b.test) for a, b in zip(found["dallas"], same["dallas"], strict=True))
-    staged = found["dallas"][2]
+    staged, shielded = found["dallas"][2:]
+    assert shielded.validation is None
+    assert staged.validation is not None
     bench = ClimateBench(settings, tmp_path, "dallas", code_hash())
     alone = bench._weeks("staged", CONTENDERS["staged"], CONTENDERS["staged"].variants, "validation")
     assert fined(staged.validation, 5.0) == min(fined(cell, 5.0) for cell in alone)
@@ -75,7 +80,10 @@ def test_parts_are_played_once_and_parameters_chosen_on_validation_alone(
 
     console = Console(width=200, record=True)
     tell(summary, "fixed", console)
-    assert "staged with" in console.export_text()
+    told = console.export_text()
+    assert "staged with" in told
+    assert all(target.wanted in told for target in TARGETS)
+    assert told.count("cooling energy") == 2
 
 
 def test_variants_side_by_side_equal_one_alone(settings: SuiteSettings, tmp_path: Path) -> None:
@@ -107,6 +115,23 @@ def test_everybody_acts_within_bounds(settings: SuiteSettings) -> None:
 def test_saving_is_one_less_the_ratio_of_means() -> None:
     share = saved(np.array([1.0, 2.0, 3.0, 2.0]), np.array([2.0, 4.0, 6.0, 4.0]), 1)
     assert (share.value, share.low, share.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_a_target_is_reached_strictly_within_its_bounds() -> None:
+    def row(**change: Any) -> Row:
+        some = Estimate(0.2, 0.1, 0.3)
+        means = {"in_range": 0.99, "reaction_min": 5.0}
+        plain = Row("a", "rule", {}, means, some, some, float("nan"), None, some, some)
+        return replace(plain, **change)
+
+    def answers(of: Row) -> list[bool | None]:
+        return [target.reached(of) for target in TARGETS if target.wanted]
+
+    assert answers(row()) == [True, True, None, False]
+    worse = row(
+        cooling_saved=Estimate(0.1, 0.0, 0.2), hot_spots_less=0.5, means={"in_range": 0.98, "reaction_min": 2.0}
+    )
+    assert answers(worse) == [False, False, True, True]
 
 
 @pytest.mark.parametrize(
