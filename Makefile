@@ -70,8 +70,8 @@ COOLING ?= cooling_v1
 bench-cooling: $(STAMP)
 	$(BIN)/python -m experiments.cooling_benchmark bench=$(COOLING) jobs=$(JOBS)
 
-# 1,000 days behind the shield in four climates, random actions and the steady rule; about 7 minutes of one core (estimated from
-# a part). A stopped run goes on where it stopped.
+# 1,000 days behind the shield in four climates, random actions and the steady rule; about 5 minutes of one
+# core. A stopped run goes on where it stopped.
 check-shield: $(STAMP)
 	$(BIN)/python -m experiments.check_shield
 

@@ -43,17 +43,28 @@ def progress(console: Console) -> Iterator[Progress]:
         yield bar
 
 
-def fit_surrogate(settings: FitSettings, console: Console) -> tuple[Path, bool]:
-    """Train and judge a surrogate for each lesson. Returns the folder and whether all steps are done."""
-    try:
-        import torch
+@contextmanager
+def telling_missing() -> Iterator[None]:
+    """Tell how to install what an import inside lacks.
 
-        from agents.pinn.surrogate_figure import plot_surrogates
-        from agents.pinn.surrogate_run import surrogate_run
+    Raises:
+        MissingExtraError: a package is missing.
+    """
+    try:
+        yield
     except ImportError as error:
         raise MissingExtraError(
             explain(f"networks need torch ({error})", fix="Run: pip install 'minesim[pinn]'")
         ) from error
+
+
+def fit_surrogate(settings: FitSettings, console: Console) -> tuple[Path, bool]:
+    """Train and judge a surrogate for each lesson. Returns the folder and whether all steps are done."""
+    with telling_missing():
+        import torch
+
+        from agents.pinn.surrogate_figure import plot_surrogates
+        from agents.pinn.surrogate_run import surrogate_run
     torch.set_num_threads(settings.threads)
     folder = settings.folder
     run = surrogate_run(settings.layout, settings.surrogate, settings.seed, folder)
@@ -126,15 +137,11 @@ def tell_surrogates(run: SurrogateRun, results: Sequence[SurrogateResult], conso
 
 def fit_hidden_room(settings: FitSettings, console: Console) -> tuple[Path, bool]:
     """Fit a network to a hidden room's sensors. Returns the folder and whether all members are done."""
-    try:
+    with telling_missing():
         import torch
 
         from agents.pinn.field_figure import plot_field
         from agents.pinn.field_run import fit_field, make_room
-    except ImportError as error:
-        raise MissingExtraError(
-            explain(f"networks need torch ({error})", fix="Run: pip install 'minesim[pinn]'")
-        ) from error
     torch.set_num_threads(settings.threads)
     folder, agent = settings.folder, settings.agent
     room = make_room(settings.layout, settings.case, settings.seed, settings.sensors)
@@ -189,15 +196,11 @@ def tell_field(room: HiddenRoom, result: FieldResult, folder: Path, console: Con
 
 def fit_miners(settings: FitSettings, console: Console) -> tuple[Path, bool]:
     """Fit circuits to hidden miners of a model. Returns the folder and whether all miners are done."""
-    try:
+    with telling_missing():
         import torch
 
         from agents.pinn.miner_response_run import run_miners
         from agents.pinn.miner_response_tell import plot_miner, tell_miners
-    except ImportError as error:
-        raise MissingExtraError(
-            explain(f"networks need torch ({error})", fix="Run: pip install 'minesim[pinn]'")
-        ) from error
     torch.set_num_threads(settings.threads)
     folder, sign = settings.folder, StopSign()
     with progress(console) as bar, sign.listening():

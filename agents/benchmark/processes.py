@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
 import os
 import signal
@@ -36,6 +37,14 @@ def each(work: Callable[[Item], int], items: Sequence[Item], jobs: int) -> Itera
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+def one_thread() -> None:
+    """Keep torch, where it is installed, to one thread of this process: parts share the cores as processes."""
+    if importlib.util.find_spec("torch") is not None:
+        import torch
+
+        torch.set_num_threads(1)
 
 
 def begin_process() -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agents.benchmark.processes import each
+from agents.benchmark.processes import each, one_thread
 from agents.bo.beliefs import Lesson
 from agents.bo.suite_cell import Cell, tune
 from agents.bo.suite_settings import PARETO, TAUGHT, SuiteSettings, UnitKey
@@ -71,9 +71,7 @@ class Cells:
 
 def work(settings: SuiteSettings, folder: Path, code: str, item: Work) -> int:
     """Compute what is missing of a unit; returns how many parts were computed."""
-    import torch
-
-    torch.set_num_threads(1)
+    one_thread()
     cells = Cells(folder, settings, code)
     missing = [name for name in item.methods if cells.load(item.key, name) is None]
     if not missing:

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.cooling.follow import Follower, true_weather
-from agents.cooling.knowledge import Floats
+from agents.cooling.knowledge import Floats, least_moving
 from agents.cooling.steady import SteadyBest, SteadyMap, steady_map
 from minesim.arrays import NUMPY, Array, Namespace, torch_namespace
 from minesim.envs.cooling_core import CoolingWorld
@@ -153,8 +153,7 @@ class GradientPlan:
         self._start = SteadyBest(self.follower.knowledge, found or steady_map(world))
         torch_namespace()  # says how to install torch where it is missing
         self._twin = replace(world.hall, sub_steps=self.params.sub_steps).to(_tensor, batch=True)
-        least = 2.0 * world.hall.plant.fans.speed_min - 1.0
-        self._low = np.array([least if name.endswith("_speed") else -1.0 for name in world.action_names])
+        self._low = least_moving(world)
         self._of_step = np.repeat(np.arange(len(self.params.blocks)), self.params.blocks)
         self._plan: Floats | None = None
         self._step = 0

@@ -69,3 +69,9 @@ class CoolingKnowledge:
 def knowledge_of(world: CoolingWorld) -> CoolingKnowledge:
     """What agents may know of a world."""
     return CoolingKnowledge(world.names, world.action_names)
+
+
+def least_moving(world: CoolingWorld) -> Floats:
+    """Least numbers of an action at which no fan stands still, where it would answer to no small change, (A,)."""
+    least = 2.0 * world.hall.plant.fans.speed_min - 1.0
+    return np.array([least if setting_of(name).endswith("_speed") else -1.0 for name in world.action_names])

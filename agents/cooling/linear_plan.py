@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agents.cooling.follow import Follower, pick_rows, pick_weather
-from agents.cooling.knowledge import Floats
+from agents.cooling.knowledge import Floats, least_moving
 from agents.cooling.steady import SteadyBest, SteadyMap, steady_map
 from minesim.arrays import NUMPY, Array
 from minesim.envs.cooling_core import CoolingWorld
@@ -130,9 +130,7 @@ class LinearPlan:
         self._reach = np.array(
             [reach.get(name, p.reach_load if name.startswith("load_") else p.reach_speed) for name in settings]
         )
-        # A fan that stands still would answer to no small change.
-        least = 2.0 * world.hall.plant.fans.speed_min - 1.0
-        self._low = np.array([least if name.endswith("_speed") else -1.0 for name in settings])
+        self._low = least_moving(world)
         self._plan: Floats | None = None
         self._step = 0
 

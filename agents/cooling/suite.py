@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from agents.benchmark.processes import each
+from agents.benchmark.processes import each, one_thread
 from agents.benchmark.side_by_side import SideBySide
 from agents.cooling.contenders import LEARNED, RULE, Contender, Params, Place, Rows, contender, describe
 from agents.cooling.episodes import play, week_rows
@@ -175,9 +175,7 @@ def _trained(folder: Path, place: Place, params: Params, rows: Rows) -> Policy:
 
 def work(settings: SuiteSettings, folder: Path, code: str, climate: str) -> int:
     """Play what is missing of a climate; returns how many parts were played."""
-    import torch
-
-    torch.set_num_threads(1)
+    one_thread()
     bench = ClimateBench(settings, folder, climate, code)
     for name in settings.names():
         bench.choose(name)

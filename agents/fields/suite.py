@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from agents.benchmark.processes import each
+from agents.benchmark.processes import each, one_thread
 from agents.fields.hidden import HiddenRoom, RoomKey, hidden_room
 from agents.fields.methods import method
 from agents.fields.scores import score
@@ -83,9 +83,7 @@ def estimate(room: HiddenRoom, name: str) -> Cell:
 
 def work(methods: tuple[str, ...], folder: Path, key: RoomKey) -> int:
     """Compute what is missing of a room; returns how many parts were computed."""
-    import torch
-
-    torch.set_num_threads(1)
+    one_thread()
     cells = Cells(folder)
     missing = [name for name in methods if cells.load(key, name) is None]
     if not missing:

@@ -2,11 +2,10 @@
 
 A hidden miner is the catalog's with other heat capacities, conductances, flow, leakage and supply. It also has what the
 circuit of :mod:`agents.pinn.miner_response_circuit` has not: three boards of unequal silicon, of which sensors show the
-hottest; heat transfer by the effectiveness-NTU law at the air density of its altitude and outdoors, not at the
-intake; the firmware's start, ramp, fan loop, switcher and trip in 5 s sub-steps, while
-readings come every minute, out of step with commands; a supply with quadratic loss and a fan in
-stages. Circuit and twin share the two-node idea: real
-miners will be harder.
+hottest; heat transfer by the effectiveness-NTU law at the air density of its altitude and outdoors, not at the intake;
+the firmware's start, ramp, fan loop, switcher and trip in 5 s sub-steps, while readings come every minute, out of step
+with commands; a supply with quadratic loss and a fan in stages. Circuit and twin share the two-node idea: real miners
+will be harder.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from agents.pinn.steady import Floats
 from minesim.arrays import NUMPY
 from minesim.control.fleet import CohortSpec
 from minesim.errors import ParamsError, explain
+from minesim.physics import fan, psu
 from minesim.physics.firmware import FirmwareCommand, FirmwareParams, effective_preset
 from minesim.site import (
     Exogenous,
@@ -371,10 +371,10 @@ def _next_psu_c(psu_c: Floats, state: SiteState, outcome: Outcome, site: Prepare
     m = site.miners
     rail = (outcome.hashing > 0.0).astype(float)
     fixed = site.params.off_w + state.firmware.running * site.standing_w - rail * site.params.boot_w
-    over = np.maximum(outcome.power_w - fixed - m.fan_max_w * outcome.fan_duty**3 - rail * m.psu_standby_w, 0.0)
-    linear = 1.0 + m.psu_linear
-    load_w = (np.sqrt(linear**2 + 4.0 * m.psu_per_w * over) - linear) / (2.0 * m.psu_per_w)
-    loss_w = (over - load_w + rail * m.psu_standby_w)[:, 0]
+    input_w = outcome.power_w - fixed - fan.fan_power_w(outcome.fan_duty, m.fan_max_w)
+    losses = m.psu_standby_w, m.psu_linear, m.psu_per_w
+    load_w = psu.dc_load_w(input_w, rail, losses, xp=NUMPY)
+    loss_w = psu.loss_w(load_w, rail, losses)[:, 0]
     share = load_w[:, 0] / float(site.params.curves.power_rated_w[0])
     stage = np.select([share >= start for start, _ in PSU_STAGES[::-1]], [part for _, part in PSU_STAGES[::-1]])
     conductance = PSU_W_PER_K * hidden.psu_conductance * stage

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -71,8 +71,3 @@ class StepRecords:
         last = self.readings[:, self.before + 1 - START_MEAN : self.before + 1, : len(TEMPS)]
         mean: Floats = last.mean(axis=1)
         return mean
-
-    def take(self, index: Any) -> StepRecords:
-        """Some of the steps."""
-        arrays = {f.name: getattr(self, f.name)[index] for f in fields(self)[:4]}
-        return StepRecords(**arrays, before=self.before, sample_s=self.sample_s, rated_w=self.rated_w)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minesim.arrays import Array
+from minesim.arrays import Array, Namespace
 
 STANDBY_SHARE = 0.010
 LINEAR_SHARE = 0.030
@@ -26,6 +26,19 @@ def loss_w(power_dc_w: Array, on: Array | float, coefficients: tuple[Array, Arra
     """Loss of a supply in W; ``on`` (0 or 1) switches the standby loss."""
     standby_w, linear, per_w = coefficients
     return on * standby_w + power_dc_w * (linear + per_w * power_dc_w)
+
+
+def dc_load_w(input_w: Array, on: Array | float, coefficients: tuple[Array, Array, Array], *, xp: Namespace) -> Array:
+    """DC load of a supply that draws ``input_w``, W: the inverse of the load with :func:`loss_w`; 0 below standby.
+
+    >>> import numpy
+    >>> size = loss_coefficients(3500.0, 0.93)
+    >>> round(float(dc_load_w(numpy.float64(1200.0 + loss_w(1200.0, 1.0, size)), 1.0, size, xp=numpy)), 6)
+    1200.0
+    """
+    standby_w, linear, per_w = coefficients
+    over_w = xp.maximum(input_w - on * standby_w, 0.0 * input_w)
+    return 2.0 * over_w / (1.0 + linear + xp.sqrt((1.0 + linear) ** 2 + 4.0 * per_w * over_w))
 
 
 def input_power_w(power_dc_w: Array, rated_dc_w: Array | float, eta_rated: Array | float) -> Array:
