@@ -6,15 +6,15 @@ a stopped run stopped. See docs/cooling.md.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -90,33 +90,33 @@ def code() -> str:
     return content_hash([code_hash(), source_hash(Path(shield_check.__file__), suffixes=(".py",))])
 
 
-def main() -> None:
-    """Entry point."""
-    parser = argparse.ArgumentParser(description="Count the limits that are broken behind the shield.")
-    parser.add_argument("--episodes", type=int, default=1000, help="of one day, over all climates, for each policy")
-    parser.add_argument("--climates", nargs="+", default=list(CLIMATES))
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("outputs/check_shield"))
-    asked = parser.parse_args()
-    console, store = Console(), PlainStore(asked.out / "parts")
-    count = -(-asked.episodes // len(asked.climates))
+def main(
+    episodes: Annotated[int, typer.Option(min=1, help="Of one day, over all climates, for each policy.")] = 1000,
+    climates: Annotated[list[str] | None, typer.Option("--climate", help="One of them; all four by default.")] = None,
+    split: Annotated[str, typer.Option(help="Period of the climates.")] = "test",
+    seed: Annotated[int, typer.Option(help="Of sensors and random actions.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder of results.")] = Path("outputs/check_shield"),
+) -> None:
+    """Count the limits that are broken behind the shield."""
+    console, store = Console(), PlainStore(out / "parts")
+    names = climates or CLIMATES
+    count = -(-episodes // len(names))
     found: dict[str, dict[str, ShieldCheck]] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     kept = "What is finished is kept: run the same command again to go on from there."
     with telling_errors(kept), Progress(*columns, console=console) as bar:
-        for climate, name in itertools.product(asked.climates, POLICIES):
-            spec = {"climate": climate, "policy": name, "episodes": count, "split": asked.split, "seed": asked.seed}
+        for climate, name in itertools.product(names, POLICIES):
+            spec = {"climate": climate, "policy": name, "episodes": count, "split": split, "seed": seed}
             spec |= {"noise": NOISE, "code": code()}
             part = store.load(spec)
             if part is None:
-                part = asdict(play(climate, name, asked.split, count, asked.seed, bar))
+                part = asdict(play(climate, name, split, count, seed, bar))
                 store.save(spec, part)
             found.setdefault(climate, {})[name] = ShieldCheck(**part)
     tell(found, console)
     plain = {climate: {name: asdict(check) for name, check in each.items()} for climate, each in found.items()}
-    write_json(asked.out / "summary.json", {"limits": list(LIMITS), "split": asked.split, "found": plain})
-    console.print(f"Numbers: {asked.out}")
+    write_json(out / "summary.json", {"limits": list(LIMITS), "split": split, "found": plain})
+    console.print(f"Numbers: {out}")
 
 
 def play(climate: str, name: str, split: str, count: int, seed: int, bar: Progress) -> ShieldCheck:
@@ -128,4 +128,4 @@ def play(climate: str, name: str, split: str, count: int, seed: int, bar: Progre
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -57,7 +57,7 @@ def plot_miner(path: Path, model: str, cell: dict[str, Any]) -> None:
                     np.array(curves[key])[number, :, channel] for key in ("truth", "circuit", "first order")
                 )
                 minutes = np.arange(1, len(truth) + 1) * (HORIZONS_MIN[-1] / len(truth))
-                axis.plot(minutes, truth, color="black", linewidth=1.0, label="truth" if channel == 0 else None)
+                axis.plot(minutes, truth, color=color, linewidth=1.0, label=f"{name}, truth")
                 axis.plot(minutes, circuit, color=color, linestyle="--", label=f"{name}, circuit")
                 axis.fill_between(
                     minutes, circuit - band[:, channel], circuit + band[:, channel], color=color, alpha=0.2, lw=0

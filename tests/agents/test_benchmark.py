@@ -24,6 +24,7 @@ from agents.benchmark.stage import Stage, Stopped, week_world
 from experiments import benchmark
 from experiments.benchmark import REGRESSED, hydra_arguments, run
 from experiments.entry import read_settings
+from experiments.fill_results import suite as suite_page
 from minesim.bench.scorecard import load
 from minesim.bench.standing import best_validated, broken_bounds
 from minesim.control.policy import Policy
@@ -128,6 +129,14 @@ def test_it_writes_whole_results_and_resumes(settings: BenchmarkSettings, monkey
     scaled = card["profit_scaled_usd"].sel(agent="always_stock", scenario="ercot").to_numpy()
     wear = (card["wear_usd"] + card["restart_usd"]).sel(agent="always_stock", scenario="ercot").to_numpy()
     np.testing.assert_allclose(scaled[..., 0] - scaled[..., 2], 4.0 * wear)
+
+    page = suite_page(card)
+    assert "clairvoyant bound, over all agents, weeks, seeds and scales: 0." in page
+    assert f"| {best_validated(card, 'ercot').replace('_', ' ')} | **" in page
+    assert "`ercot`: standing over" in page
+    assert "| net profit, USD | +15 to +40 % vs always stock |" in page
+    low = card.assign(bound_usd=card["bound_usd"] - 1e6)
+    assert "seeds and scales: 0." not in suite_page(low)
     record = json.loads((result.folder / "agents.json").read_text())
     assert set(record["scenarios"]["ercot"]["threshold"]["by_scale"]) == {"0", "1", "4"}
     text = (result.folder / "report.html").read_text(encoding="utf-8")
