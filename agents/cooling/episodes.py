@@ -99,4 +99,4 @@ def week_rows(world: CoolingWorld, split: str, every: int = 1) -> npt.NDArray[np
     day = round(24.0 * SECONDS_PER_HOUR / world.climate.step_s)
     starts = [np.arange(max(begin, day), end - length + 1, length) for begin, end in world.climate.splits[split]]
     rows = np.concatenate(starts)
-    return np.asarray(rows[rows <= len(world.weather) - world.rows][::every], np.int64)
+    return np.asarray(rows[rows <= world.last_start][::every], np.int64)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from agents.cooling.knowledge import Floats, knowledge_of
 from minesim.arrays import NUMPY, Array
-from minesim.envs.cooling_core import CoolingWorld
+from minesim.envs.cooling_core import CoolingWorld, start_action
 from minesim.hall import HallOutcome, HallState, start_state, transition
 from minesim.physics.cooling import Weather
 from minesim.tasks.cooling import command_of, cost_terms, excess_terms, reward_terms
@@ -38,6 +38,7 @@ class Follower:
     def __init__(self, world: CoolingWorld) -> None:
         self.world, self.knowledge = world, knowledge_of(world)
         self.hall = world.hall.to(np.asarray, batch=True)
+        self._first = start_action(world.action_names)
         self._pressure_pa = float(np.median(world.climate.pressure_pa))
         self.reset()
 
@@ -60,7 +61,7 @@ class Follower:
             before = self.advance(before, *self._sent)[0]
         if before is None or (self._fresh is not None and self._fresh.any()):
             first = start_state(self.hall, weather.temp_c, xp=NUMPY)
-            begun = self.advance(first, know.action(temp_c).astype(np.float64), weather)[0]
+            begun = self.advance(first, np.tile(self._first, (len(temp_c), 1)), weather)[0]
             fresh = np.ones(temp_c.shape, bool) if before is None or self._fresh is None else self._fresh
             before = begun if before is None else _where(fresh, begun, before)
         self._state, self._fresh = before, np.zeros(temp_c.shape, bool)
@@ -124,7 +125,7 @@ def pick_weather(weather: Weather, index: np.ndarray) -> Weather:
 
 def true_weather(world: CoolingWorld, rows: npt.NDArray[np.int64], step: int) -> Weather:
     """Outdoor air of a control step of episodes that began at these rows of the climate, for those who may know it."""
-    at = np.minimum(rows + step // world.steps_per_row, len(world.weather) - 1)
+    at = np.minimum(rows * world.steps_per_row + step, len(world.weather) - 1)
     return Weather(*world.weather[at, :3].T)
 
 

@@ -143,7 +143,7 @@ def spread_rows(world: CoolingWorld, split: str, count: int) -> Ints:
     periods = world.climate.splits.get(split, ())
     starts = [np.arange(max(begin, day), end - length + 1) for begin, end in periods]
     rows = np.concatenate([np.zeros(0, np.int64), *starts])
-    rows = rows[rows <= len(world.weather) - world.rows]
+    rows = rows[rows <= world.last_start]
     if not len(rows):
         raise ScenarioError(explain(f"no episode fits into split {split!r} of {world.climate.name!r}"))
     return np.asarray(rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)])

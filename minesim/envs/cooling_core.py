@@ -39,8 +39,13 @@ from minesim.tasks.cooling import (
 from minesim.units import SECONDS_PER_DAY, SECONDS_PER_HOUR
 
 RESET_OPTIONS = ("start_row", "split")
+WEATHER = 5
+"""Columns of :attr:`CoolingWorld.weather`."""
 LEAD_H = 3.0
 HISTORY_H = 24.0
+AT_START = {"pad_duty": 0.0, "damper": 0.0, "load": 0.0}
+"""Settings before an episode, shares of full: a dry pad, closed dampers and the least load; fans at full speed and no
+coil. So an episode begins within its limits also on the hottest day."""
 PAD = PadParams(face_m2=28.0)
 """The pad behind the louvre of the 40-ft container, as large as its south wall."""
 TEMP_BOUNDS_C = (-60.0, 200.0)
@@ -93,8 +98,10 @@ class CoolingWorld:
         config: how it was asked for.
         hall: numpy, one hall.
         climate: weather and price.
-        weather: dry bulb, humidity, pressure, price and carbon by row, (T, 5).
-        told: what an observation shows of the row, (T, K).
+        weather: dry bulb, humidity, pressure, price and carbon of each control step, (T * steps_per_row, 5): the air
+            runs straight from one row's value to the next, as EnergyPlus takes hourly weather, and holds within a
+            step; price and carbon hold within a row.
+        told: what an observation shows at the start of a control step, (T * steps_per_row, K).
         names: of an observation's numbers.
         action_names: of an action's.
         parts: what each of them sets.
@@ -132,6 +139,11 @@ class CoolingWorld:
         return -(-self.horizon_steps // self.steps_per_row) + 1
 
     @property
+    def last_start(self) -> int:
+        """Last row of the climate at which an episode fits."""
+        return len(self.climate.time_utc) - self.rows
+
+    @property
     def delay_steps(self) -> int:
         """Age of the readings in control steps."""
         return round(self.config.delay_s / self.config.dt_s)
@@ -165,7 +177,9 @@ def build_cooling_world(config: CoolingConfig) -> CoolingWorld:
     parts = action_parts(plan, config.zones)
     places = config.sensors or default_sensors(plan)
     actions = action_names(hall.plant, parts)
-    told = _told(place)
+    steps = round(row_s / dt_s)
+    outdoors = _outdoors(place, steps)
+    told = _told(place, outdoors, steps)
     names = (
         *(f"temp_{name}_c" for name in places),
         *(f"temp_chip_{group.name}_c" for group in plan.groups),
@@ -174,18 +188,11 @@ def build_cooling_world(config: CoolingConfig) -> CoolingWorld:
         "power_cooling_share",
         *actions,
     )
-    outdoors = (
-        place.temp_amb_c,
-        place.rel_humidity_pct,
-        place.pressure_pa,
-        place.price_usd_per_mwh,
-        place.carbon_g_per_kwh,
-    )
     return CoolingWorld(
         config=config,
         hall=hall,
         climate=place,
-        weather=np.stack(outdoors, axis=1),
+        weather=outdoors,
         told=np.stack(list(told.values()), axis=1),
         names=names,
         action_names=actions,
@@ -207,24 +214,42 @@ def default_sensors(plan: RoomPlan) -> dict[str, tuple[float, float]]:
     }
 
 
-def _told(place: Climate) -> dict[str, np.ndarray]:
-    """What is known of each row at its start: weather, the price before, the clock, and a forecast, yesterday's course
-    put on the temperature of now; the first day of the data repeats its first value."""
-    lead, history = round(LEAD_H * SECONDS_PER_HOUR / place.step_s), round(HISTORY_H * SECONDS_PER_HOUR / place.step_s)
-    temp_c, price = place.temp_amb_c, place.price_usd_per_mwh
-    row = np.arange(len(temp_c))
-    yesterday = np.maximum(row - history, 0)
-    before = price[np.maximum(row - 1, 0)]
+def _outdoors(place: Climate, steps: int) -> np.ndarray:
+    """:attr:`CoolingWorld.weather` of a climate whose rows have so many control steps; the last row's air stays."""
+    rows = len(place.time_utc)
+    at = np.arange(rows * steps) / steps
+    air = (place.temp_amb_c, place.rel_humidity_pct, place.pressure_pa)
+    held = (place.price_usd_per_mwh, place.carbon_g_per_kwh)
+    columns = (*(np.interp(at, np.arange(rows), x) for x in air), *(np.repeat(x, steps) for x in held))
+    return np.stack(columns, axis=1)
+
+
+def _told(place: Climate, outdoors: np.ndarray, steps: int) -> dict[str, np.ndarray]:
+    """What is known at the start of each control step: weather, the price of the row before, the clock, and a forecast,
+    yesterday's course put on the temperature of now; the first day of the data repeats its first value."""
+    per_hour = SECONDS_PER_HOUR / place.step_s * steps
+    lead, history = round(LEAD_H * per_hour), round(HISTORY_H * per_hour)
+    temp_c, humidity_pct, price = outdoors[:, 0], outdoors[:, 1], place.price_usd_per_mwh
+    step = np.arange(len(temp_c))
+    yesterday = np.maximum(step - history, 0)
+    before = price[np.maximum(step // steps - 1, 0)]
     local_s = known.local_clock(place.time_utc, place.site_timezone).astype("datetime64[s]").astype(np.int64)
-    day = 2.0 * math.pi * (local_s % SECONDS_PER_DAY) / SECONDS_PER_DAY
+    clock_s = np.repeat(local_s, steps) + step % steps * (place.step_s / steps)
+    day = 2.0 * math.pi * (clock_s % SECONDS_PER_DAY) / SECONDS_PER_DAY
     return {
         "temp_amb_c": temp_c,
-        "rel_humidity_pct": place.rel_humidity_pct,
-        "temp_amb_fc_3h_c": temp_c + temp_c[np.minimum(yesterday + lead, row)] - temp_c[yesterday],
+        "rel_humidity_pct": humidity_pct,
+        "temp_amb_fc_3h_c": temp_c + temp_c[np.minimum(yesterday + lead, step)] - temp_c[yesterday],
         "price_before_usd_per_mwh_symlog": symlog(before, xp=NUMPY),
         "hour_sin": np.sin(day),
         "hour_cos": np.cos(day),
     }
+
+
+def start_action(action_names: Sequence[str]) -> np.ndarray:
+    """Numbers of an action that holds :data:`AT_START`, (A,)."""
+    kinds = ["load" if name.startswith("load_") else setting_of(name) for name in action_names]
+    return np.array([2.0 * AT_START.get(kind, 1.0) - 1.0 for kind in kinds])
 
 
 class CoolingCarry(NamedTuple):
@@ -269,8 +294,8 @@ class CoolingCore:
         self.world, self.num_envs, self._like, self.lone = world, num_envs, like, lone
         self.xp: Namespace = namespace_of(like)
         self.hall = world.hall.to(self._array, batch=not lone)
-        self._weather = self._array(world.weather)
-        self._told = self._array(world.told)
+        self._table = self._array(np.concatenate([world.weather, world.told], axis=1))
+        self._start_action = self._array(start_action(world.action_names))
         self._low, self._high = (self._array(bound) for bound in world.bounds())
         self._sensors = len(world.cells)
         self._draws = self._integers(np.arange(4 * self._sensors))
@@ -279,7 +304,7 @@ class CoolingCore:
         self.step_count = np.zeros(num_envs, np.int64)
         self.seed(range(num_envs))
         self._carry: CoolingCarry
-        self._row_left = 0
+        self._looked_up = False
 
     # ------------------------------------------------------------------ arrays
 
@@ -327,22 +352,23 @@ class CoolingCore:
             self.row[b] = self._start_row(int(b), rng, given)
             self.step_count[b] = 0
             self.episodes[b] += 1
-        self._row_left = 0
+        self._looked_up = False
         fresh, outcome = self._fresh()
         if chosen.all():
             self._carry, self.outcome = fresh, outcome._replace(course=())
         else:
             self._carry = self._where(self._constant(chosen), fresh, self._carry)
             self.outcome = self._where(self._constant(chosen), outcome._replace(course=()), self.outcome)
-        return self.observation(self._full_action())
+        return self.observation(self._first_action())
 
     def _start_row(self, b: int, rng: np.random.Generator, given: Mapping[str, Any]) -> int:
         world, first = self.world, round(HISTORY_H * SECONDS_PER_HOUR / self.world.climate.step_s)
         if "start_row" in given:
             asked = given["start_row"]
             row = int(asked[b]) if np.ndim(asked) else int(asked)
-            if not first <= row <= len(world.weather) - world.rows:
-                what = f"an episode of {world.horizon_steps} steps does not fit at row {row} of {len(world.weather)}"
+            if not first <= row <= world.last_start:
+                count = len(world.climate.time_utc)
+                what = f"an episode of {world.horizon_steps} steps does not fit at row {row} of {count}"
                 raise ParamsError(explain(what, fix="Shorten episode_days or start elsewhere."))
             return row
         split = given.get("split", world.config.split)
@@ -351,29 +377,28 @@ class CoolingCore:
             raise ScenarioError(explain(f"split {split!r} is unknown", fix=nearest(str(split), world.climate.splits)))
         starts = [np.arange(max(begin, first), end - world.rows + 2) for begin, end in periods]
         rows = np.concatenate(starts)
-        rows = rows[rows <= len(world.weather) - world.rows]
+        rows = rows[rows <= world.last_start]
         if not len(rows):
             what = f"an episode of {world.horizon_steps} steps does not fit into {split!r} of {world.climate.name!r}"
             raise ScenarioError(explain(what, fix="Shorten episode_days."))
         return int(rows[rng.integers(len(rows))])
 
     def _fresh(self) -> tuple[CoolingCarry, HallOutcome]:
-        """Halls at the start of an episode, after a step at full fans and load that makes the first readings."""
+        """Halls at the start of an episode, after a step at :data:`AT_START` that makes the first readings."""
         settings, size = self.world.config, self._sensors
         weather, _ = self._outdoors()
         state = start_state(self.hall, weather.temp_c, xp=self.xp)
         state, outcome = transition(
-            state, self._command(self._full_action()), weather, self.hall, settings.dt_s, xp=self.xp
+            state, self._command(self._first_action()), weather, self.hall, settings.dt_s, xp=self.xp
         )
         first = self._uniform(np.zeros(self.num_envs, np.int64) - 1)
         bias_k = settings.bias_k * _normal(first[:size], first[size : 2 * size], xp=self.xp)
         reading_c = self._air_at(outcome) + bias_k
         return CoolingCarry(state, (reading_c,) * self.world.delay_steps, bias_k, reading_c), outcome
 
-    def _full_action(self) -> Array:
-        still = [setting_of(name) in ("pad_duty", "damper") for name in self.world.action_names]
-        action = np.where(still, -1.0, 1.0)
-        return self._array(action if self.lone else np.repeat(action[None], self.num_envs, axis=0))
+    def _first_action(self) -> Array:
+        action = self._start_action
+        return action if self.lone else action + self.xp.zeros_like(self._array(self.row)[:, None])
 
     def _where(self, mask: Array, new: Any, old: Any) -> Any:
         """Halls of ``new`` where the mask (B,) is true; halls are the last axis of every array."""
@@ -388,22 +413,17 @@ class CoolingCore:
 
     # ------------------------------------------------------------------ stepping
 
-    def _find_rows(self) -> None:
-        """Look up the rows of the coming step; they are the same for some steps."""
-        if self._row_left > 0:
+    def _look_up(self) -> None:
+        """Weather of the coming step, and what is told of it."""
+        if self._looked_up:
             return
-        done, phase = np.divmod(self.step_count, self.world.steps_per_row)
-        self._row_left = self.world.steps_per_row - int(phase.max())
-        rows = self.row + done
-        if self.lone:
-            self._outside, self._shown = self._weather[rows[0]], self._told[rows[0]]
-        else:
-            index = self._integers(rows)
-            self._outside, self._shown = self.xp.rows(self._weather, index).T, self.xp.rows(self._told, index).T
+        self._looked_up, at = True, self.row * self.world.steps_per_row + self.step_count
+        found = self._table[at[0]] if self.lone else self.xp.rows(self._table, self._integers(at)).T
+        self._outside, self._shown = found[:WEATHER], found[WEATHER:]
 
     def _outdoors(self) -> tuple[Weather, Array]:
         """Weather of the coming step; price and carbon."""
-        self._find_rows()
+        self._look_up()
         return Weather(*self._outside[:3]), self._outside[3:]
 
     def _command(self, action: Array) -> Any:
@@ -438,7 +458,7 @@ class CoolingCore:
         weather, (price, carbon) = self._outdoors()
         state, outcome = transition(self._carry.state, self._command(action), weather, self.hall, settings.dt_s, xp=xp)
         self.step_count = self.step_count + 1
-        self._row_left -= 1
+        self._looked_up = False
         self._carry = self._read(self._carry._replace(state=state), outcome)
         self.outcome = outcome._replace(course=())
         terms = reward_terms(settings.task, outcome, self.hall, price, settings.dt_s, xp=xp)
@@ -491,7 +511,7 @@ class CoolingCore:
     def observation(self, action: Array) -> Array:
         """What is reported now, after ``action``: (B, n) or (n,)."""
         xp, world, outcome = self.xp, self.world, self.outcome
-        self._find_rows()
+        self._look_up()
         shares = (outcome.power_miners_w / world.rated_w, outcome.power_cooling_w / world.fans_w)
         parts = (
             self._carry.reading_c,

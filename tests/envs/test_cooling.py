@@ -139,6 +139,7 @@ def test_an_episode_repeats_and_ends_at_its_horizon() -> None:
 
 
 def test_nothing_after_now_is_seen() -> None:
+    """Between two hours the air runs straight, so the next hour's shows in the one before it, but never ahead of now."""
     traces = scenario("generated").traces
     changed = traces.copy(deep=True)
     row, hours = 100, 6
@@ -149,10 +150,32 @@ def test_nothing_after_now_is_seen() -> None:
     seen = []
     for data in (traces, changed):
         env = CoolingEnv(scenario=data, episode_days=1.0)
-        seen.append(np.array(run(env, FixedCooling(known(env), 0.7), row, hours * 12 + 3)[0]))
-    # The observation after the last step of an hour shows the next hour's weather: it is known at its start.
-    np.testing.assert_array_equal(seen[0][: hours * 12], seen[1][: hours * 12])
-    assert not np.array_equal(seen[0][-1], seen[1][-1])
+        seen.append(np.array(run(env, FixedCooling(known(env), 0.7), row, (hours + 1) * 12)[0]))
+    last = (hours - 1) * 12
+    np.testing.assert_array_equal(seen[0][: last + 1], seen[1][: last + 1])
+    assert not np.array_equal(seen[0][last + 1], seen[1][last + 1])
+    price = env.names.index("price_before_usd_per_mwh_symlog")
+    np.testing.assert_array_equal(seen[0][:-1, price], seen[1][:-1, price])
+    assert seen[0][-1, price] != seen[1][-1, price]
+
+
+def test_air_runs_straight_between_hours_and_holds_within_a_step() -> None:
+    env = CoolingEnv(episode_days=1.0)
+    place, row = env.world.climate, 100
+    seen, _, infos = run(env, FixedCooling(known(env), 0.7), row, 24)
+    hours = row + np.arange(25) / 12.0
+    expected_c = np.interp(hours, np.arange(len(place.temp_amb_c)), place.temp_amb_c)
+    np.testing.assert_allclose(np.array(seen)[:, env.names.index("temp_amb_c")], expected_c, rtol=1e-6)
+    np.testing.assert_allclose([info["temp_amb_c"] for info in infos], expected_c[:-1])
+
+
+@pytest.mark.parametrize("name", ["dallas", "aurora"])
+def test_an_episode_begins_within_its_limits_also_in_the_hottest_hour(name: str) -> None:
+    env = CoolingEnv(scenario=name, episode_days=0.5)
+    hottest = int(np.argmax(env.world.climate.temp_amb_c[24:-48])) + 24
+    infos = run(env, FixedCooling(known(env), 1.0, pad_duty=1.0), hottest, 3)[2]
+    assert infos[0]["temp_amb_c"] > 35.0
+    assert sum(info["cost"] for info in infos) == 0.0
 
 
 def test_a_hall_with_weak_fans_costs_and_full_fans_cost_less_in_limits() -> None:
@@ -164,8 +187,7 @@ def test_a_hall_with_weak_fans_costs_and_full_fans_cost_less_in_limits() -> None
     assert sum(i["cost_chip"] for i in weak) >= 1.0
     assert weak[-1]["lost_usd"] < -0.1
     assert full[-1]["lost_usd"] == pytest.approx(0.0, abs=1e-9)
-    # The step of the reset is dry: its heat shows in the first step.
-    assert sum(i["cost_chip"] for i in full[1:]) == 0.0
+    assert sum(i["cost_chip"] for i in full) == 0.0
     assert full[-1]["water_kg"] > 0.0 == weak[-1]["water_kg"]
 
 
