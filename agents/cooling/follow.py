@@ -48,6 +48,7 @@ class Follower:
             self._state: HallState | None = None
             self._fresh: np.ndarray | None = None
             self._sent: tuple[Floats, Weather] | None = None
+            self._trend: Weather | None = None
         else:
             self._fresh = self._fresh | np.asarray(done, bool)
 
@@ -56,9 +57,12 @@ class Follower:
         know = self.knowledge
         temp_c, humidity = (know.read(observation, name) for name in ("temp_amb_c", "rel_humidity_pct"))
         weather = Weather(temp_c, humidity, np.full(temp_c.shape, self._pressure_pa))
-        before = self._state
+        before, self._trend = self._state, None
         if before is not None and self._sent is not None:
             before = self.advance(before, *self._sent)[0]
+            moved = Weather(*(now - then for now, then in zip(weather, self._sent[1], strict=True)))
+            still = 0.0 if self._fresh is None else self._fresh
+            self._trend = Weather(*(part * (1.0 - still) for part in moved))
         if before is None or (self._fresh is not None and self._fresh.any()):
             first = start_state(self.hall, weather.temp_c, xp=NUMPY)
             begun = self.advance(first, np.tile(self._first, (len(temp_c), 1)), weather)[0]
@@ -66,6 +70,20 @@ class Follower:
             before = begun if before is None else _where(fresh, begun, before)
         self._state, self._fresh = before, np.zeros(temp_c.shape, bool)
         return before, weather
+
+    def ahead(self, weather: Weather, steps: int) -> list[Weather]:
+        """Outdoor air of the coming steps: what it did in the last step goes on; as now in the first of an episode."""
+        if self._trend is None:
+            return [weather] * steps
+        temp_c, humidity_pct, pressure_pa = self._trend
+        return [
+            Weather(
+                weather.temp_c + step * temp_c,
+                np.clip(weather.rel_humidity_pct + step * humidity_pct, 0.0, 100.0),
+                weather.pressure_pa + step * pressure_pa,
+            )
+            for step in range(steps)
+        ]
 
     def send(self, action: Array, weather: Weather) -> None:
         """Note what is set for the coming step."""

@@ -73,20 +73,21 @@ class Shield:
     def guard(self, observation: Array, action: Array) -> Array:
         """The actions that are sent, (B, A)."""
         state, weather = self.follower.follow(observation)
+        ahead = self.follower.ahead(weather, self.params.horizon)
         sent = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
-        bad = np.flatnonzero(~self._keeps(state, sent, weather, np.arange(len(sent))))
+        bad = np.flatnonzero(~self._keeps(state, sent, ahead, np.arange(len(sent))))
         if len(bad):
-            sent[bad] = self._instead(state, sent[bad], weather, bad)
+            sent[bad] = self._instead(state, sent[bad], ahead, bad)
         self.changed += (len(bad), len(sent))
         self.follower.send(sent, weather)
         return sent.astype(np.float32)
 
-    def _keeps(self, state: HallState, action: Floats, weather: Weather, halls: Index) -> np.ndarray:
+    def _keeps(self, state: HallState, action: Floats, ahead: list[Weather], halls: Index) -> np.ndarray:
         """Whether actions (R, A) held in these halls (R,) keep every limit, (R,)."""
-        outdoors = [pick_weather(weather, halls)] * self.params.horizon
+        outdoors = [pick_weather(weather, halls) for weather in ahead]
         return self.follower.keeps(pick_rows(state, halls), action, outdoors, self.params.calm_k)
 
-    def _instead(self, state: HallState, action: Floats, weather: Weather, halls: Index) -> Floats:
+    def _instead(self, state: HallState, action: Floats, ahead: list[Weather], halls: Index) -> Floats:
         """For each of these halls the nearest alternative that keeps every limit, or the least broken one.
 
         Alternatives are tried from the nearest on, a batch for each hall that has found none yet.
@@ -99,20 +100,20 @@ class Shield:
         while len(seeking) and tried < len(others):
             batch = order[seeking, tried : tried + self.params.batch]
             flat = others[batch].reshape(-1, others.shape[-1])
-            kept = self._keeps(state, flat, weather, np.repeat(halls[seeking], batch.shape[1])).reshape(batch.shape)
+            kept = self._keeps(state, flat, ahead, np.repeat(halls[seeking], batch.shape[1])).reshape(batch.shape)
             found = kept.any(axis=1)
             chosen[seeking[found]] = batch[found, kept[found].argmax(axis=1)]
             seeking, tried = seeking[~found], tried + self.params.batch
         if len(seeking):
-            chosen[seeking] = self._least_broken(state, far[seeking], weather, halls[seeking])
+            chosen[seeking] = self._least_broken(state, far[seeking], ahead, halls[seeking])
         return others[chosen]
 
-    def _least_broken(self, state: HallState, far: Floats, weather: Weather, halls: Index) -> Index:
+    def _least_broken(self, state: HallState, far: Floats, ahead: list[Weather], halls: Index) -> Index:
         """Number of the alternative that breaks the fewest limits in each of these halls, early ones and chips counting
         most, of several the nearest."""
         flat = np.tile(self.others, (len(halls), 1))
         index = np.repeat(halls, len(self.others))
-        outdoors = [pick_weather(weather, index)] * self.params.horizon
+        outdoors = [pick_weather(weather, index) for weather in ahead]
         seen = self.follower.prospect(pick_rows(state, index), flat, outdoors, np.zeros(len(index)), self.params.calm_k)
         broken: Index = ((seen.broken + seen.near).reshape(far.shape) * 1e3 + far).argmin(axis=1)
         return broken

@@ -138,7 +138,7 @@ def test_the_shield_chooses_what_trying_every_alternative_would(world: CoolingWo
         broken = (seen.broken + seen.near).reshape(len(halls), -1)
         far = (np.abs(others - wanted[:, None]) * shield._weight).sum(axis=-1)
         best = np.lexsort((far, broken), axis=1)[:, 0]
-        np.testing.assert_array_equal(shield._instead(state, wanted, weather, halls), others[best])
+        np.testing.assert_array_equal(shield._instead(state, wanted, [weather] * p.horizon, halls), others[best])
         some_kept.append((broken == 0.0).any(axis=1))
     assert 0.0 < np.mean(some_kept) < 1.0
 

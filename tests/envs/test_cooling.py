@@ -139,7 +139,7 @@ def test_an_episode_repeats_and_ends_at_its_horizon() -> None:
 
 
 def test_nothing_after_now_is_seen() -> None:
-    """Between two hours the air runs straight, so the next hour's shows in the one before it, but never ahead of now."""
+    """Between two hours the air runs straight: the next hour shows in the one before it, but never ahead of now."""
     traces = scenario("generated").traces
     changed = traces.copy(deep=True)
     row, hours = 100, 6
