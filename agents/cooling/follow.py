@@ -33,10 +33,11 @@ class Follower:
 
     Args:
         world: hall and task.
+        rows: first rows of the episodes, for those who may know the weather ahead; all halls then begin together.
     """
 
-    def __init__(self, world: CoolingWorld) -> None:
-        self.world, self.knowledge = world, knowledge_of(world)
+    def __init__(self, world: CoolingWorld, rows: npt.NDArray[np.int64] | None = None) -> None:
+        self.world, self.knowledge, self.rows = world, knowledge_of(world), rows
         self.hall = world.hall.to(np.asarray, batch=True)
         self._first = start_action(world.action_names)
         self._pressure_pa = float(np.median(world.climate.pressure_pa))
@@ -49,6 +50,7 @@ class Follower:
             self._fresh: np.ndarray | None = None
             self._sent: tuple[Floats, Weather] | None = None
             self._trend: Weather | None = None
+            self._step = 0
         else:
             self._fresh = self._fresh | np.asarray(done, bool)
 
@@ -72,7 +74,10 @@ class Follower:
         return before, weather
 
     def ahead(self, weather: Weather, steps: int) -> list[Weather]:
-        """Outdoor air of the coming steps: what it did in the last step goes on; as now in the first of an episode."""
+        """Outdoor air of the coming steps: what it did in the last step goes on, as now in the first of an episode; the
+        true one where it may be known."""
+        if self.rows is not None:
+            return [true_weather(self.world, self.rows, self._step + step) for step in range(steps)]
         if self._trend is None:
             return [weather] * steps
         temp_c, humidity_pct, pressure_pa = self._trend
@@ -88,6 +93,7 @@ class Follower:
     def send(self, action: Array, weather: Weather) -> None:
         """Note what is set for the coming step."""
         self._sent = np.asarray(action, np.float64), weather
+        self._step += 1
 
     def advance(self, state: HallState, action: Floats, weather: Weather) -> tuple[HallState, HallOutcome]:
         """One control step of the twin; action (R, A)."""

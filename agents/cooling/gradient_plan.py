@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agents.cooling.follow import Follower, true_weather
+from agents.cooling.follow import Follower
 from agents.cooling.knowledge import Floats, least_moving
 from agents.cooling.steady import SteadyBest, SteadyMap, steady_map
 from minesim.arrays import NUMPY, Array, Namespace, torch_namespace
@@ -128,7 +128,7 @@ def limit_charge(excess_k: Array, calm_k: float, *, xp: Namespace) -> Array:
 class GradientPlan:
     """Improve the last plan or the steady map's setting by gradients through the twin.
 
-    The outdoor air ahead is that of now; with ``rows`` it is the true one.
+    The outdoor air goes on as in the last step; with ``rows`` it is the true one.
 
     Args:
         world: hall and task.
@@ -148,8 +148,8 @@ class GradientPlan:
         found: SteadyMap | None = None,
     ) -> None:
         self.name = "gradient_plan" if rows is None else "gradient_foresight"
-        self.world, self.params, self.rows = world, params or GradientParams(), rows
-        self.follower = Follower(world)
+        self.world, self.params = world, params or GradientParams()
+        self.follower = Follower(world, rows)
         self._start = SteadyBest(self.follower.knowledge, found or steady_map(world))
         torch_namespace()  # says how to install torch where it is missing
         self._twin = replace(world.hall, sub_steps=self.params.sub_steps).to(_tensor, batch=True)
@@ -168,7 +168,7 @@ class GradientPlan:
         state, weather = self.follower.follow(observation)
         into = self._step % self.params.every
         if self._plan is None or into == 0:
-            ahead = [self._ahead(weather, step) for step in range(len(self._of_step))]
+            ahead = self.follower.ahead(weather, len(self._of_step))
             price = np.maximum(self.follower.knowledge.price_usd_per_mwh(observation), 0.0)
             self._plan = self.improve(self.starts(observation), state, ahead, price)
         action = self._plan[self._of_step[into]].T
@@ -247,11 +247,6 @@ class GradientPlan:
                     at.copy_(torch.minimum(torch.maximum(at, low), torch.ones_like(low)))
         found: Floats = best.numpy()
         return found
-
-    def _ahead(self, weather: Weather, step: int) -> Weather:
-        if self.rows is None:
-            return weather
-        return true_weather(self.world, self.rows, self._step + step)
 
 
 def _tensor(values: Array) -> Array:

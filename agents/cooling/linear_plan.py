@@ -105,7 +105,7 @@ class LinearModel(NamedTuple):
 class LinearPlan:
     """Move settings within reach to where the linearised twin is cheapest.
 
-    The outdoor air ahead is that of now.
+    The outdoor air goes on as in the last step.
 
     Args:
         world: hall and task.
@@ -144,15 +144,16 @@ class LinearPlan:
         state, weather = self.follower.follow(observation)
         if self._plan is None or self._step % self.params.every == 0:
             price = np.maximum(self.follower.knowledge.price_usd_per_mwh(observation), 0.0)
-            around = self._around(observation, state, weather, price)
-            model = self.linearise(around, state, weather, price)
+            ahead = self.follower.ahead(weather, sum(self.params.blocks))
+            around = self._around(observation, state, ahead, price)
+            model = self.linearise(around, state, ahead, price)
             self._plan = around + cheapest_change(model, self.params).reshape(around.shape)
         action = np.clip(self._plan[0].T, -1.0, 1.0)
         self.follower.send(action, weather)
         self._step += 1
         return action.astype(np.float32)
 
-    def _around(self, observation: Array, state: HallState, weather: Weather, price_usd_per_mwh: Floats) -> Floats:
+    def _around(self, observation: Array, state: HallState, ahead: list[Weather], price_usd_per_mwh: Floats) -> Floats:
         """Settings that a plan starts from, held over all blocks, (K, A, R): those of now, or the steady map's where
         the twin says that these cost less."""
         steady = np.asarray(self._start.act(observation), np.float64).T
@@ -160,23 +161,25 @@ class LinearPlan:
         starts = [np.repeat(np.maximum(now, self._low[:, None])[None], len(self.params.blocks), axis=0) for now in held]
         if len(starts) == 1:
             return starts[0]
-        halls = np.tile(np.arange(weather.temp_c.size), len(starts))
+        halls = np.tile(np.arange(len(observation)), len(starts))
         usd, excess_k = self.follow_plans(
             np.concatenate(starts, axis=-1),
             pick_rows(state, halls),
-            pick_weather(weather, halls),
+            [pick_weather(weather, halls) for weather in ahead],
             price_usd_per_mwh[halls],
         )
         now_usd, steady_usd = np.split(usd + charges_usd(excess_k, self.params), 2)
         return np.where(steady_usd < now_usd, starts[1], starts[0])
 
-    def linearise(self, settings: Floats, state: HallState, weather: Weather, price_usd_per_mwh: Floats) -> LinearModel:
+    def linearise(
+        self, settings: Floats, state: HallState, ahead: list[Weather], price_usd_per_mwh: Floats
+    ) -> LinearModel:
         """Differences of the twin over the reach of each setting.
 
         Args:
             settings: numbers of an action for each block, (K, A, R).
             state: halls now.
-            weather: outdoor air, held over the horizon.
+            ahead: outdoor air of each control step of the horizon.
             price_usd_per_mwh: energy, (R,).
         """
         blocks, actions, halls = settings.shape
@@ -194,7 +197,7 @@ class LinearPlan:
         usd, excess_k = self.follow_plans(
             plans.reshape(len(plans), blocks, actions, halls).transpose(1, 2, 0, 3).reshape(blocks, actions, -1),
             pick_rows(state, index),
-            pick_weather(weather, index),
+            [pick_weather(weather, index) for weather in ahead],
             price_usd_per_mwh[index],
         )
         usd_slope, usd_square = _differences(usd.reshape(len(plans), halls), down, up)
@@ -210,15 +213,15 @@ class LinearPlan:
         )
 
     def follow_plans(
-        self, settings: Floats, state: HallState, weather: Weather, price_usd_per_mwh: Floats
+        self, settings: Floats, state: HallState, ahead: list[Weather], price_usd_per_mwh: Floats
     ) -> tuple[Floats, Floats]:
         """What plans come to on the twin itself: cost, USD, (R,), and excesses at the end of each block, K,
         (L, R); arguments as of :meth:`linearise`."""
         task, dt_s, hall = self.world.config.task, self.world.config.dt_s, self.follower.hall
-        usd, excess_k = np.zeros(settings.shape[-1]), []
+        usd, excess_k, outdoors = np.zeros(settings.shape[-1]), [], iter(ahead)
         for held, length in zip(settings, self.params.blocks, strict=True):
             for _ in range(length):
-                state, outcome = self.follower.advance(state, held.T, weather)
+                state, outcome = self.follower.advance(state, held.T, next(outdoors))
                 usd = usd - sum(reward_terms(task, outcome, hall, price_usd_per_mwh, dt_s, xp=NUMPY).values())
             terms = excess_terms(task, outcome, state.structure_c, xp=NUMPY)
             excess_k += [terms[name] for name in LIMITS]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from agents.cooling.follow import Follower, pick_rows, pick_weather, true_weather
+from agents.cooling.follow import Follower, pick_rows, pick_weather
 from agents.cooling.knowledge import Floats
 from minesim.arrays import Array
 from minesim.envs.cooling_core import CoolingWorld
@@ -43,7 +43,7 @@ class PlanParams:
 class CoolingPlan:
     """Try every pair of fan speed and pad duty on the twin and take the cheapest; less load where none keeps limits.
 
-    The outdoor air ahead is that of now; with ``rows`` it is the true one.
+    The outdoor air goes on as in the last step; with ``rows`` it is the true one.
 
     Args:
         world: hall and task.
@@ -55,8 +55,8 @@ class CoolingPlan:
         self, world: CoolingWorld, params: PlanParams | None = None, rows: npt.NDArray[np.int64] | None = None
     ) -> None:
         self.name = "plan" if rows is None else "plan_foresight"
-        self.world, self.params, self.rows = world, params or PlanParams(), rows
-        self.follower = Follower(world)
+        self.world, self.params = world, params or PlanParams()
+        self.follower = Follower(world, rows)
         self._action: Floats | None = None
         self._step = 0
 
@@ -69,27 +69,21 @@ class CoolingPlan:
         """Follow the halls, and plan where it is time or a limit is near."""
         state, weather = self.follower.follow(observation)
         if self._action is None or self._step % self.params.every == 0:
-            self._action = self._best(observation, state, weather)
+            self._action = self._best(observation, state, self.follower.ahead(weather, self.params.horizon))
         self.follower.send(self._action, weather)
         self._step += 1
         return self._action.astype(np.float32)
 
-    def _ahead(self, weather: Weather, step: int) -> Weather:
-        """Outdoor air so many steps from now."""
-        if self.rows is None:
-            return weather
-        return true_weather(self.world, self.rows, self._step + step)
-
-    def _best(self, observation: Array, state: HallState, weather: Weather) -> Floats:
+    def _best(self, observation: Array, state: HallState, ahead: list[Weather]) -> Floats:
         p = self.params
-        halls = np.arange(weather.temp_c.size)
+        halls = np.arange(len(observation))
         pads = p.pads if "pad_duty" in self.world.action_names else p.pads[:1]
-        cost, broken, chosen = self._try(observation, state, weather, halls, (p.speeds, pads, (1.0,)))
+        cost, broken, chosen = self._try(observation, state, ahead, halls, (p.speeds, pads, (1.0,)))
         short = np.flatnonzero(
             (broken > 0.0) | (self.follower.knowledge.price_usd_per_mwh(observation) > p.dear_usd_per_mwh)
         )
         if len(short):
-            less, _, instead = self._try(observation, state, weather, short, (p.speeds, pads, p.loads))
+            less, _, instead = self._try(observation, state, ahead, short, (p.speeds, pads, p.loads))
             better = less < cost[short]
             chosen[short[better]] = instead[better]
         return chosen
@@ -98,7 +92,7 @@ class CoolingPlan:
         self,
         observation: Array,
         state: HallState,
-        weather: Weather,
+        ahead: list[Weather],
         halls: npt.NDArray[np.int64],
         tried: tuple[tuple[float, ...], ...],
     ) -> tuple[Floats, Floats, Floats]:
@@ -112,9 +106,9 @@ class CoolingPlan:
             pad_duty=np.tile(pad, halls.size),
             load=np.tile(load, halls.size),
         ).astype(np.float64)
-        ahead = [pick_weather(self._ahead(weather, step), index) for step in range(p.horizon)]
+        outdoors = [pick_weather(weather, index) for weather in ahead]
         price = np.maximum(follower.knowledge.price_usd_per_mwh(observation), 0.0)[index]
-        seen = follower.prospect(pick_rows(state, index), action, ahead, price, p.calm_k)
+        seen = follower.prospect(pick_rows(state, index), action, outdoors, price, p.calm_k)
         broken = (seen.broken + seen.near).reshape(halls.size, -1)
         cost = seen.cost_usd.reshape(halls.size, -1) + p.penalty_usd * broken
         pick = cost.argmin(axis=1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agents.cooling.episodes import MEASURES, play, spell_steps, week_rows
-from agents.cooling.follow import pick_rows, pick_weather
+from agents.cooling.follow import Follower, pick_rows, pick_weather, true_weather
 from agents.cooling.gradient_plan import GradientParams, GradientPlan, plan_usd
 from agents.cooling.knowledge import CoolingKnowledge, knowledge_of
 from agents.cooling.plan import CoolingPlan
@@ -104,6 +104,26 @@ def test_a_plan_follows_the_hall_exactly(world: CoolingWorld) -> None:
         assert followed is not None
         np.testing.assert_allclose(followed.temp_hot_c, core.state.temp_hot_c, atol=0.05)
         observation = core.step(action).observation
+
+
+def test_air_ahead_is_right_within_the_hour_and_never_of_the_hour_after(world: CoolingWorld) -> None:
+    rows, steps = hot_rows(world), 6
+    trend, foresight = Follower(world), Follower(world, rows)
+    core = CoolingCore(world, len(rows))
+    observation = core.reset(options={"start_row": rows})
+    for step in range(10):
+        air = [follower.follow(observation)[1] for follower in (trend, foresight)]
+        told, known = trend.ahead(air[0], steps), foresight.ahead(air[1], steps)
+        for lead in range(steps):
+            true_c = true_weather(world, rows, step + lead).temp_c
+            np.testing.assert_array_equal(known[lead].temp_c, true_c)
+            if step > 0 and step + lead <= 12:
+                np.testing.assert_allclose(told[lead].temp_c, true_c, atol=1e-4)
+        action = np.zeros((len(rows), len(world.action_names)))
+        for follower, weather in zip((trend, foresight), air, strict=True):
+            follower.send(action, weather)
+        observation = core.step(action).observation
+    assert np.abs(told[-1].temp_c - true_c).max() > 0.05
 
 
 def test_behind_the_shield_a_wild_policy_keeps_chips_and_intakes_within_limits(world: CoolingWorld) -> None:

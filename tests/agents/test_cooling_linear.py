@@ -37,13 +37,13 @@ def test_the_model_predicts_small_changes_over_the_horizon(day: CoolingWorld, fo
     held = np.array([0.7, -0.5, -0.6, 0.7])
     for _ in range(6):
         core.step(np.tile(held, (2, 1)))
-    weather, price = core._outdoors()[0], np.array([30.0, 80.0])
+    ahead, price = [core._outdoors()[0]] * sum(plan.params.blocks), np.array([30.0, 80.0])
     settings = np.tile(held[None, :, None], (2, 1, 2))
-    model = plan.linearise(settings, core.state, weather, price)
+    model = plan.linearise(settings, core.state, ahead, price)
     rng = np.random.default_rng(0)
     for _ in range(5):
         change = rng.uniform(-model.down, model.up)
-        usd, excess_k = plan.follow_plans(settings + change.reshape(settings.shape), core.state, weather, price)
+        usd, excess_k = plan.follow_plans(settings + change.reshape(settings.shape), core.state, ahead, price)
         told_usd, told_k = model.predict(change)
         np.testing.assert_allclose(told_usd, usd, rtol=USD_TOLERANCE)
         np.testing.assert_allclose(told_k, excess_k, atol=KELVIN_TOLERANCE)
