@@ -54,7 +54,6 @@ def tell(found: Mapping[str, Mapping[str, ShieldCheck]], console: Console) -> No
         "with a break",
         "replaced",
         *(name[5:] for name in LIMITS),
-        "hot at start",
     )
     for column in (*columns, "avoidable", "an hour before"):
         table.add_column(column, justify="left" if column in columns[:2] else "right")
@@ -67,7 +66,6 @@ def tell(found: Mapping[str, Mapping[str, ShieldCheck]], console: Console) -> No
                 f"{check.episodes_broken:,}",
                 f"{check.changed:.1%}",
                 *(f"{steps:,}" for steps in check.broken),
-                f"{check.hot_at_start:,}",
                 f"{sum(check.avoidable):,}",
                 f"{sum(check.avoidable_1h):,}",
             )
@@ -78,8 +76,8 @@ def tell(found: Mapping[str, Mapping[str, ShieldCheck]], console: Console) -> No
         sum(getattr(check, key) for check in checks) for key in ("episodes", "steps", "episodes_broken")
     )
     console.print(
-        f"{episodes:,} episodes, {steps:,} control steps: {total:,} broken limits, in {hit:,} episodes. Hot at start: "
-        "a chip was over its limit before the first action. Avoidable: a setting of the shield's own grid, held since "
+        f"{episodes:,} episodes, {steps:,} control steps: {total:,} broken limits, in {hit:,} episodes. "
+        "Avoidable: a setting of the shield's own grid, held since "
         "the start of its horizon (or an hour before) under the true weather, which the shield does not know, would "
         "have kept all limits."
     )

@@ -5,6 +5,7 @@ Its model is exact, so what stands on it is the best that a model could give, no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import NamedTuple
 
@@ -16,7 +17,9 @@ from minesim.arrays import NUMPY, Array
 from minesim.envs.cooling_core import CoolingWorld, start_action
 from minesim.hall import HallOutcome, HallState, start_state, transition
 from minesim.physics.cooling import Weather
-from minesim.tasks.cooling import command_of, cost_terms, excess_terms, reward_terms
+from minesim.tasks.cooling import LIMITS, command_of, cost_terms, excess_terms, reward_terms
+
+NO_CALM = (0.0,) * len(LIMITS)
 
 
 class Prospect(NamedTuple):
@@ -122,15 +125,20 @@ class Follower:
             near = near + (outcome.temp_hot_max_c.max(axis=0) > task.temp_chip_max_c - calm_k)
         return Prospect(cost, broken, near)
 
-    def keeps(self, state: HallState, action: Floats, weather: list[Weather], calm_k: float) -> np.ndarray:
-        """Whether an action held for as many steps as there is weather breaks no limit and brings no chip near its own,
-        (R,); arguments as of :meth:`prospect`. A row is followed no further than its first break."""
-        task = self.world.config.task
+    def keeps(
+        self, state: HallState, action: Floats, weather: list[Weather], calm_k: Sequence[float] = NO_CALM
+    ) -> np.ndarray:
+        """Whether an action held for as many steps as there is weather keeps so far from each limit, (R,).
+
+        Arguments as of :meth:`prospect`, but for the distances, one for each of :data:`minesim.tasks.cooling.LIMITS`. A
+        row is followed no further than its first break.
+        """
+        task, calm = self.world.config.task, np.array(calm_k)[:, None]
         left = np.arange(len(action))
         for outdoors in weather:
             state, outcome = self.advance(state, action[left], pick_weather(outdoors, left))
             excess_k = excess_terms(task, outcome, state.structure_c, xp=NUMPY)
-            fine = np.flatnonzero((excess_k["cost_chip"] <= -calm_k) & (np.max(list(excess_k.values()), axis=0) <= 0.0))
+            fine = np.flatnonzero((np.stack(list(excess_k.values())) <= -calm).all(axis=0))
             state, left = pick_rows(state, fine), left[fine]
         kept = np.zeros(len(action), bool)
         kept[left] = True

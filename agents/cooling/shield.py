@@ -25,14 +25,15 @@ class ShieldParams:
 
     Attributes:
         horizon: control steps for which an action must keep all limits if it were held.
-        calm_k: a chip nearer to its limit counts as over it.
+        calm_k: distance kept from each of :data:`minesim.tasks.cooling.LIMITS`: of chips for readings in whole degrees,
+            of intakes for the air pressure, which nobody tells and which swings by 3 %, of dew none (assumed).
         speeds, pads, dampers, loads: what is tried instead, shares of full (0 of load: what may not be shed).
         load_weight: how much nearer an action with as much load counts, beside fans and pad.
         batch: alternatives of a hall that are tried at once.
     """
 
     horizon: int = 3
-    calm_k: float = 1.5
+    calm_k: tuple[float, ...] = (1.5, 0.2, 0.0)
     speeds: tuple[float, ...] = tuple(round(0.2 + 0.1 * n, 1) for n in range(9))
     pads: tuple[float, ...] = (0.0, 1.0)
     dampers: tuple[float, ...] = (0.0, 0.5)
@@ -114,7 +115,9 @@ class Shield:
         flat = np.tile(self.others, (len(halls), 1))
         index = np.repeat(halls, len(self.others))
         outdoors = [pick_weather(weather, index) for weather in ahead]
-        seen = self.follower.prospect(pick_rows(state, index), flat, outdoors, np.zeros(len(index)), self.params.calm_k)
+        seen = self.follower.prospect(
+            pick_rows(state, index), flat, outdoors, np.zeros(len(index)), self.params.calm_k[0]
+        )
         broken: Index = ((seen.broken + seen.near).reshape(far.shape) * 1e3 + far).argmin(axis=1)
         return broken
 

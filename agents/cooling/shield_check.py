@@ -58,8 +58,6 @@ class ShieldCheck:
             under the true weather, would have kept all limits to the end of the step, (L,).
         avoidable_1h: the same, held since :data:`LEAD_H` before.
         episodes_broken: episodes that broke any limit.
-        hot_at_start: episodes that began with a chip over its limit, which counts as broken in their first step
-            whatever is done: a hall begins at full fans with a dry pad.
         changed: share of actions that the shield replaced.
     """
 
@@ -69,7 +67,6 @@ class ShieldCheck:
     avoidable: Sequence[int]
     avoidable_1h: Sequence[int]
     episodes_broken: int
-    hot_at_start: int
     changed: float
 
 
@@ -94,7 +91,6 @@ def check_shield(
     core = CoolingCore(world, len(rows))
     core.seed(seeds.tolist())
     observation = core.reset(options={"start_row": rows})
-    hot_at_start = int((core.state.temp_hot_c.max(axis=0) > world.config.task.temp_chip_max_c).sum())
     policy.reset()
     shield.reset()
     leads = (shield.params.horizon, max(shield.params.horizon, round(LEAD_H * SECONDS_PER_HOUR / world.config.dt_s)))
@@ -117,7 +113,7 @@ def check_shield(
     changed, seen = shield.changed
     steps = len(rows) * world.horizon_steps
     counts = (tuple(part.tolist()) for part in (broken, *kept))
-    return ShieldCheck(len(rows), steps, *counts, int(ever.sum()), hot_at_start, float(changed / seen))
+    return ShieldCheck(len(rows), steps, *counts, int(ever.sum()), float(changed / seen))
 
 
 def _could_keep(
@@ -128,7 +124,7 @@ def _could_keep(
     count = len(shield.others)
     index = np.repeat(halls, count)
     ahead = [pick_weather(true_weather(world, rows, step - back), index) for back in range(lead)[::-1]]
-    kept = shield.follower.keeps(pick_rows(states[-lead], index), np.tile(shield.others, (len(halls), 1)), ahead, 0.0)
+    kept = shield.follower.keeps(pick_rows(states[-lead], index), np.tile(shield.others, (len(halls), 1)), ahead)
     could: npt.NDArray[np.bool_] = kept.reshape(len(halls), count).any(axis=1)
     return could
 

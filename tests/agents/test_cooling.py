@@ -126,15 +126,14 @@ def test_air_ahead_is_right_within_the_hour_and_never_of_the_hour_after(world: C
     assert np.abs(told[-1].temp_c - true_c).max() > 0.05
 
 
-def test_behind_the_shield_a_wild_policy_keeps_chips_and_intakes_within_limits(world: CoolingWorld) -> None:
-    """Dew on metal after a humid front arrives is the one limit that no setting of the moment can keep."""
+def test_behind_the_shield_a_wild_policy_breaks_no_limit(world: CoolingWorld) -> None:
     know, rows = knowledge_of(world), np.concatenate([hot_rows(world), week_rows(world, "train", 1000)])
     shield = Shield(world)
     free, held = (
         play(policy, world, rows, np.arange(len(rows))) for policy in (wild(know), Shielded(wild(know), shield))
     )
     assert free["hot_spots"].sum() > 0.0
-    assert held["hot_spots"].sum() == 0.0
+    assert held["violations"].sum() == 0.0
     assert 0 < shield.changed[0] < shield.changed[1]
 
 
@@ -154,7 +153,7 @@ def test_the_shield_chooses_what_trying_every_alternative_would(world: CoolingWo
         index = np.repeat(halls, len(others))
         ahead = [pick_weather(weather, index)] * p.horizon
         flat, nothing = np.tile(others, (len(halls), 1)), np.zeros(len(index))
-        seen = shield.follower.prospect(pick_rows(state, index), flat, ahead, nothing, p.calm_k)
+        seen = shield.follower.prospect(pick_rows(state, index), flat, ahead, nothing, p.calm_k[0])
         broken = (seen.broken + seen.near).reshape(len(halls), -1)
         far = (np.abs(others - wanted[:, None]) * shield._weight).sum(axis=-1)
         best = np.lexsort((far, broken), axis=1)[:, 0]
@@ -180,12 +179,12 @@ def test_what_breaks_behind_the_shield_is_counted_by_limit_and_by_whether_it_had
 
 @pytest.mark.long
 @pytest.mark.parametrize("climate", ["dallas", "singapore", "toronto", "aurora"])
-def test_no_chip_gets_too_hot_in_a_thousand_days_behind_the_shield_but_before_its_first_step(climate: str) -> None:
-    """A quarter of them, under random actions; about a minute. Dew and drafts: `make check-shield`."""
+def test_no_limit_breaks_in_a_thousand_days_behind_the_shield(climate: str) -> None:
+    """A quarter of them, under random actions; about a minute."""
     world = build_cooling_world(CoolingConfig(scenario=climate, episode_days=1.0))
     rows = spread_rows(world, "test", 250)
     seen = check_shield(wild(knowledge_of(world)), Shield(world), world, rows, np.arange(len(rows)))
-    assert seen.broken[0] == seen.hot_at_start
+    assert seen.broken == (0, 0, 0)
 
 
 def test_spells() -> None:
