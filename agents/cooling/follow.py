@@ -43,7 +43,6 @@ class Follower:
         self.world, self.knowledge, self.rows = world, knowledge_of(world), rows
         self.hall = world.hall.to(np.asarray, batch=True)
         self._first = start_action(world.action_names)
-        self._pressure_pa = float(np.median(world.climate.pressure_pa))
         self.reset()
 
     def reset(self, done: Array | None = None) -> None:
@@ -60,8 +59,7 @@ class Follower:
     def follow(self, observation: Array) -> tuple[HallState, Weather]:
         """State of the halls now, and the outdoor air of the coming step."""
         know = self.knowledge
-        temp_c, humidity = (know.read(observation, name) for name in ("temp_amb_c", "rel_humidity_pct"))
-        weather = Weather(temp_c, humidity, np.full(temp_c.shape, self._pressure_pa))
+        weather = know.weather(observation)
         before, self._trend = self._state, None
         if before is not None and self._sent is not None:
             before = self.advance(before, *self._sent)[0]
@@ -70,10 +68,10 @@ class Follower:
             self._trend = Weather(*(part * (1.0 - still) for part in moved))
         if before is None or (self._fresh is not None and self._fresh.any()):
             first = start_state(self.hall, weather.temp_c, xp=NUMPY)
-            begun = self.advance(first, np.tile(self._first, (len(temp_c), 1)), weather)[0]
-            fresh = np.ones(temp_c.shape, bool) if before is None or self._fresh is None else self._fresh
+            begun = self.advance(first, np.tile(self._first, (len(observation), 1)), weather)[0]
+            fresh = np.ones(len(observation), bool) if before is None or self._fresh is None else self._fresh
             before = begun if before is None else _where(fresh, begun, before)
-        self._state, self._fresh = before, np.zeros(temp_c.shape, bool)
+        self._state, self._fresh = before, np.zeros(len(observation), bool)
         return before, weather
 
     def ahead(self, weather: Weather, steps: int) -> list[Weather]:

@@ -11,7 +11,9 @@ from minesim.arrays import NUMPY, Array
 from minesim.control.channels import symexp
 from minesim.envs.cooling_core import CoolingWorld
 from minesim.errors import ParamsError, explain, nearest
+from minesim.physics.cooling import Weather
 from minesim.tasks.cooling import setting_of
+from minesim.units import PRESSURE_SEA_LEVEL_PA
 
 Floats = npt.NDArray[np.float64]
 DEFAULTS = {"pad_duty": 0.0, "damper": 0.0}
@@ -34,6 +36,13 @@ class CoolingKnowledge:
         if name not in self.names:
             raise ParamsError(explain(f"{name!r} is not observed", fix=nearest(name, self.names)))
         return np.asarray(observation, np.float64)[..., self.names.index(name)]
+
+    def weather(self, observation: Array) -> Weather:
+        """Outdoor air as observed now, (...,) each."""
+        temp_c, humidity_pct, pressure_atm = (
+            self.read(observation, name) for name in ("temp_amb_c", "rel_humidity_pct", "pressure_atm")
+        )
+        return Weather(temp_c, humidity_pct, PRESSURE_SEA_LEVEL_PA * pressure_atm)
 
     def price_usd_per_mwh(self, observation: Array) -> Floats:
         """Last hour's energy price, USD/MWh, (...,)."""

@@ -25,8 +25,7 @@ class ShieldParams:
 
     Attributes:
         horizon: control steps for which an action must keep all limits if it were held.
-        calm_k: distance kept from each of :data:`minesim.tasks.cooling.LIMITS`: of chips for readings in whole degrees,
-            of intakes for the air pressure, which nobody tells and which swings by 3 %, of dew none (assumed).
+        calm_k: distance kept from each of :data:`minesim.tasks.cooling.LIMITS` (assumed).
         speeds, pads, dampers, loads: what is tried instead, shares of full (0 of load: what may not be shed).
         load_weight: how much nearer an action with as much load counts, beside fans and pad.
         batch: alternatives of a hall that are tried at once.

@@ -36,7 +36,7 @@ from minesim.tasks.cooling import (
     reward_terms,
     setting_of,
 )
-from minesim.units import SECONDS_PER_DAY, SECONDS_PER_HOUR
+from minesim.units import PRESSURE_SEA_LEVEL_PA, SECONDS_PER_DAY, SECONDS_PER_HOUR
 
 RESET_OPTIONS = ("start_row", "split")
 WEATHER = 5
@@ -229,7 +229,7 @@ def _told(place: Climate, outdoors: np.ndarray, steps: int) -> dict[str, np.ndar
     yesterday's course put on the temperature of now; the first day of the data repeats its first value."""
     per_hour = SECONDS_PER_HOUR / place.step_s * steps
     lead, history = round(LEAD_H * per_hour), round(HISTORY_H * per_hour)
-    temp_c, humidity_pct, price = outdoors[:, 0], outdoors[:, 1], place.price_usd_per_mwh
+    (temp_c, humidity_pct, pressure_pa), price = outdoors[:, :3].T, place.price_usd_per_mwh
     step = np.arange(len(temp_c))
     yesterday = np.maximum(step - history, 0)
     before = price[np.maximum(step // steps - 1, 0)]
@@ -239,6 +239,7 @@ def _told(place: Climate, outdoors: np.ndarray, steps: int) -> dict[str, np.ndar
     return {
         "temp_amb_c": temp_c,
         "rel_humidity_pct": humidity_pct,
+        "pressure_atm": pressure_pa / PRESSURE_SEA_LEVEL_PA,
         "temp_amb_fc_3h_c": temp_c + temp_c[np.minimum(yesterday + lead, step)] - temp_c[yesterday],
         "price_before_usd_per_mwh_symlog": symlog(before, xp=NUMPY),
         "hour_sin": np.sin(day),

@@ -27,7 +27,7 @@ Integers = npt.NDArray[np.int64]
 AIR, CHIP, LOAD = "air", "chip", "load"
 SETTINGS = ("exhaust_speed", "intake_speed", "pad_duty", "dx_set", "damper", LOAD)
 OUTSIDE = {
-    "weather": ("temp_amb_c", "rel_humidity_pct", "temp_amb_fc_3h_c"),
+    "weather": ("temp_amb_c", "rel_humidity_pct", "pressure_atm", "temp_amb_fc_3h_c"),
     "price": ("price_before_usd_per_mwh_symlog",),
     "clock": ("hour_sin", "hour_cos"),
     "power": ("power_miners_share", "power_cooling_share"),
