@@ -97,6 +97,10 @@ def _plan(place: Place, params: Params, rows: Rows) -> Policy:
     return CoolingPlan(place.world)
 
 
+def _plan_shielded(place: Place, params: Params, rows: Rows) -> Policy:
+    return Shielded(_plan(place, params, rows), Shield(place.world))
+
+
 def _gradient(place: Place, params: Params, rows: Rows) -> Policy:
     from agents.cooling.gradient_plan import GradientPlan
 
@@ -132,6 +136,7 @@ CONTENDERS: Final[Mapping[str, Contender]] = MappingProxyType(
         "steady_best": Contender(RULE, _steady_best),
         "steady_shielded": Contender(PLAN, _steady_shielded),
         "plan": Contender(PLAN, _plan),
+        "plan_shielded": Contender(PLAN, _plan_shielded),
         "linear_plan": Contender(PLAN, _linear),
         "gradient_plan": Contender(PLAN, _gradient),
         "plan_foresight": Contender(FORESIGHT, _plan_foresight),

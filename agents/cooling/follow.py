@@ -1,4 +1,4 @@
-"""A copy of the twin that follows halls by what is set and by the outdoor air, for plans and shields.
+"""A copy of the twin that follows halls by what they report of settings and outdoor air, for plans and shields.
 
 Its model is exact, so what stands on it is the best that a model could give, not what one with errors would.
 """
@@ -50,20 +50,20 @@ class Follower:
         if done is None or self._fresh is None:
             self._state: HallState | None = None
             self._fresh: np.ndarray | None = None
-            self._sent: tuple[Floats, Weather] | None = None
+            self._weather: Weather | None = None
             self._trend: Weather | None = None
-            self._step = 0
+            self._step = -1
         else:
             self._fresh = self._fresh | np.asarray(done, bool)
 
     def follow(self, observation: Array) -> tuple[HallState, Weather]:
-        """State of the halls now, and the outdoor air of the coming step."""
+        """State of the halls now, and the outdoor air of the coming step; to be asked once in each step."""
         know = self.knowledge
         weather = know.weather(observation)
         before, self._trend = self._state, None
-        if before is not None and self._sent is not None:
-            before = self.advance(before, *self._sent)[0]
-            moved = Weather(*(now - then for now, then in zip(weather, self._sent[1], strict=True)))
+        if before is not None and self._weather is not None:
+            before = self.advance(before, know.last_action(observation), self._weather)[0]
+            moved = Weather(*(now - then for now, then in zip(weather, self._weather, strict=True)))
             still = 0.0 if self._fresh is None else self._fresh
             self._trend = Weather(*(part * (1.0 - still) for part in moved))
         if before is None or (self._fresh is not None and self._fresh.any()):
@@ -72,6 +72,7 @@ class Follower:
             fresh = np.ones(len(observation), bool) if before is None or self._fresh is None else self._fresh
             before = begun if before is None else _where(fresh, begun, before)
         self._state, self._fresh = before, np.zeros(len(observation), bool)
+        self._weather, self._step = weather, self._step + 1
         return before, weather
 
     def ahead(self, weather: Weather, steps: int) -> list[Weather]:
@@ -90,11 +91,6 @@ class Follower:
             )
             for step in range(steps)
         ]
-
-    def send(self, action: Array, weather: Weather) -> None:
-        """Note what is set for the coming step."""
-        self._sent = np.asarray(action, np.float64), weather
-        self._step += 1
 
     def advance(self, state: HallState, action: Floats, weather: Weather) -> tuple[HallState, HallOutcome]:
         """One control step of the twin; action (R, A)."""

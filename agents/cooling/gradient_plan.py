@@ -172,7 +172,6 @@ class GradientPlan:
             price = np.maximum(self.follower.knowledge.price_usd_per_mwh(observation), 0.0)
             self._plan = self.improve(self.starts(observation), state, ahead, price)
         action = self._plan[self._of_step[into]].T
-        self.follower.send(action, weather)
         self._step += 1
         return action.astype(np.float32)
 

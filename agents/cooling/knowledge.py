@@ -57,7 +57,11 @@ class CoolingKnowledge:
 
     def shares(self, observation: Array) -> Floats:
         """The last action as shares of full, (..., A)."""
-        last: Floats = 0.5 + 0.5 * np.asarray(observation, np.float64)[..., len(self.names) - len(self.action_names) :]
+        return 0.5 + 0.5 * self.last_action(observation)
+
+    def last_action(self, observation: Array) -> Floats:
+        """What was set in the last step, (..., A)."""
+        last: Floats = np.asarray(observation, np.float64)[..., len(self.names) - len(self.action_names) :]
         return last
 
     def action(self, like: Floats, **shares: Floats | float) -> npt.NDArray[np.float32]:

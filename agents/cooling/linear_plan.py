@@ -149,7 +149,6 @@ class LinearPlan:
             model = self.linearise(around, state, ahead, price)
             self._plan = around + cheapest_change(model, self.params).reshape(around.shape)
         action = np.clip(self._plan[0].T, -1.0, 1.0)
-        self.follower.send(action, weather)
         self._step += 1
         return action.astype(np.float32)
 

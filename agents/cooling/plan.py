@@ -70,7 +70,6 @@ class CoolingPlan:
         state, weather = self.follower.follow(observation)
         if self._action is None or self._step % self.params.every == 0:
             self._action = self._best(observation, state, self.follower.ahead(weather, self.params.horizon))
-        self.follower.send(self._action, weather)
         self._step += 1
         return self._action.astype(np.float32)
 

@@ -79,7 +79,6 @@ class Shield:
         if len(bad):
             sent[bad] = self._instead(state, sent[bad], ahead, bad)
         self.changed += (len(bad), len(sent))
-        self.follower.send(sent, weather)
         return sent.astype(np.float32)
 
     def _keeps(self, state: HallState, action: Floats, ahead: list[Weather], halls: Index) -> np.ndarray:
