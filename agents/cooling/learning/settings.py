@@ -34,6 +34,7 @@ class SacSettings:
         batch_size, learning_rate, tau, buffer_size: as in stable-baselines3.
         gamma: discount per control step; when None it follows from ``half_life_h``.
         half_life_h: time in which a reward loses half its weight, h.
+        entropy_start: weight of the entropy at first; it is learned.
         learning_starts: steps of all halls together before the first update.
         nets: hidden sizes of actor and critics.
         network: ``flat``: they read the observation as a list; ``graph``: as nodes at their places, see
@@ -57,6 +58,7 @@ class SacSettings:
     buffer_size: int = 200_000
     gamma: float | None = None
     half_life_h: float = 2.0
+    entropy_start: float = 1.0
     learning_starts: int = 4_000
     nets: list[int] = field(default_factory=lambda: [256, 256])
     network: str = FLAT
@@ -84,7 +86,7 @@ class SacSettings:
         for name in ("envs", "updates", "batch_size", "buffer_size", "learning_starts", "width", "rounds"):
             if getattr(self, name) < 1:
                 raise ParamsError(explain(f"agent.{name} is {getattr(self, name)}", allowed="1 or more"))
-        for name in ("scale", "reward_scale", "learning_rate", "tau", "half_life_h", "episode_days"):
+        for name in ("scale", "reward_scale", "entropy_start", "learning_rate", "tau", "half_life_h", "episode_days"):
             value = getattr(self, name)
             if not (value > 0.0 and math.isfinite(value)):
                 raise ParamsError(explain(f"agent.{name} is {value}", allowed="above 0"))

@@ -23,7 +23,7 @@ from agents.cooling.episodes import play, week_rows
 from agents.cooling.knowledge import knowledge_of
 from agents.cooling.learning.halls import TrainingHalls
 from agents.cooling.learning.policy import BEST, Meaning, SacPolicy, describe_policy, network_options
-from agents.cooling.learning.settings import SacSettings, TrainCoolingSettings
+from agents.cooling.learning.settings import DIRECT, SacSettings, TrainCoolingSettings
 from agents.cooling.shield import Shield, Shielded
 from agents.cooling.steady import SteadyBest, steady_map
 from agents.rl.checkpoint import (
@@ -90,7 +90,7 @@ class Outcome:
 
 
 def make_learner(agent: SacSettings, world: CoolingWorld, halls: VecEnv, seed: int) -> SAC:
-    """A silent learner that has learned nothing.
+    """A silent learner that has learned nothing; where it adds to a rule, its mean is the rule.
 
     Args:
         agent: the recipe.
@@ -109,11 +109,16 @@ def make_learner(agent: SacSettings, world: CoolingWorld, halls: VecEnv, seed: i
         gamma=agent.discount(world.config.dt_s),
         train_freq=(1, "step"),
         gradient_steps=agent.updates,
+        ent_coef=f"auto_{agent.entropy_start:g}",
         policy_kwargs=network_options(agent, world),
         device="cpu",
         seed=seed,
     )
     learner.set_logger(Logger(folder=None, output_formats=[]))
+    if agent.actions != DIRECT:
+        with torch.no_grad():
+            for part in learner.policy.actor.mu.parameters():
+                part.zero_()
     return learner
 
 
