@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,13 @@ from agents.offline.decisions import read_decisions
 from agents.offline.iql import IQL, Batch
 from agents.offline.settings import OfflineSettings
 from agents.rl.actions import build_actions
-from agents.rl.checkpoint import borrowed_random_state, load_checkpoint, save_checkpoint, save_weights
+from agents.rl.checkpoint import save_checkpoint, save_weights
 from agents.rl.evaluation import Judge
 from agents.rl.network import make_network
 from agents.rl.policy import BEST, LAST, TrainedPolicy, describe_policy
-from agents.rl.tracking import Trackers, open_tracking
-from agents.rl.training import Evaluation, Outcome, never
+from agents.rl.resumable import ResumableTraining
+from agents.rl.tracking import Trackers
+from agents.rl.training import Evaluation, Outcome
 from minesim.bench.files import content_hash
 from minesim.envs.core import EnvConfig, World, build_world
 
@@ -53,8 +52,8 @@ def judged_world(settings: OfflineSettings) -> World:
     )
 
 
-class OfflineTraining:
-    """A run in its folder; made again over the same folder it goes on where it stopped.
+class OfflineTraining(ResumableTraining[Outcome, Progress]):
+    """A run that learns from data; its steps are updates.
 
     The folder's name has the hash of settings and data, but not of how long it learns.
 
@@ -80,11 +79,18 @@ class OfflineTraining:
         settings.check()
         self.settings, self.agent = settings, settings.agent
         self.world = judged_world(settings) if world is None else world
-        self.judge, self.tell = judge, tell
+        self.judge = judge
         self.decisions = read_decisions(settings.dataset, settings.datasets, self.world, self.agent)
-        self.folder = self._folder()
-        self.total = settings.trainer.updates
-        self.outcome = Outcome(0, False)
+        trainer = settings.trainer
+        super().__init__(
+            settings,
+            self._folder(),
+            Outcome(),
+            trainer.updates,
+            evaluate_every=trainer.evaluate_every,
+            checkpoint_every=trainer.checkpoint_every,
+            tell=tell,
+        )
         self.learner: IQL
 
     def _folder(self) -> Path:
@@ -99,44 +105,7 @@ class OfflineTraining:
 
     # ------------------------------------------------------------------ run
 
-    def run(
-        self, stop: Callable[[], bool] = never, on_progress: Callable[[Progress], None] = lambda progress: None
-    ) -> Outcome:
-        """Learn until all updates are done or ``stop`` says so, from the checkpoint where there is one.
-
-        Raises:
-            MinesimError: settings that cannot be met, or a damaged checkpoint.
-        """
-        with borrowed_random_state():
-            self._build(load_checkpoint(self.folder))
-            with closing(
-                open_tracking(self.folder, self.settings.tracking, asdict(self.settings), self.outcome.steps, self.tell)
-            ) as trackers:
-                self._train(trackers, stop, on_progress)
-        return self.outcome
-
-    def _train(self, trackers: Trackers, stop: Callable[[], bool], on_progress: Callable[[Progress], None]) -> None:
-        trainer, outcome = self.settings.trainer, self.outcome
-        on_progress(self._progress())
-        saved_at = outcome.steps
-        while outcome.steps < self.total and not stop():
-            began, before = time.monotonic(), outcome.steps
-            values = self._chunk()
-            outcome.trained_s += time.monotonic() - began
-            outcome.trained_steps += outcome.steps - before
-            trackers.log(values, outcome.steps)
-            last = outcome.steps >= self.total
-            if last or _crossed(before, outcome.steps, trainer.evaluate_every):
-                self._evaluate(trackers)
-            if _crossed(saved_at, outcome.steps, trainer.checkpoint_every):
-                self._save()
-                saved_at = outcome.steps
-            on_progress(self._progress())
-        outcome.finished = outcome.steps >= self.total
-        if saved_at != outcome.steps:
-            self._save()
-
-    def _chunk(self) -> dict[str, float]:
+    def _iterate(self) -> dict[str, float]:
         """Updates up to the next rest; the rows follow from seed and number of the update alone."""
         number, skipped = divmod(self.outcome.steps, CHUNK)
         rng = np.random.default_rng([ROWS_STREAM, self.settings.seed, number])
@@ -207,7 +176,3 @@ class OfflineTraining:
                 "learner": self.learner.state(),
             },
         )
-
-
-def _crossed(before: int, after: int, every: int) -> bool:
-    return every > 0 and before // every != after // every

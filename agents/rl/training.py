@@ -5,9 +5,7 @@ Between iterations everything is at rest: there the run is judged, saved, stoppe
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,20 +15,14 @@ from numpy.typing import NDArray
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents.rl.actions import build_actions, build_rule, rule_numbers, settled
-from agents.rl.checkpoint import (
-    borrowed_random_state,
-    load_checkpoint,
-    random_state,
-    save_checkpoint,
-    save_weights,
-    set_random_state,
-)
+from agents.rl.checkpoint import random_state, save_checkpoint, save_weights, set_random_state
 from agents.rl.evaluation import Judge
 from agents.rl.learner import Learner, check_device, make_learner
 from agents.rl.network import is_actor
 from agents.rl.policy import BEST, LAST, TrainedPolicy, describe_policy
+from agents.rl.resumable import Course, ResumableTraining
 from agents.rl.settings import ON_A_RULE, TrainSettings
-from agents.rl.tracking import Trackers, open_tracking
+from agents.rl.tracking import Trackers
 from agents.rl.warm_start import MapAsPolicy, gather, imitate
 from minesim.bench.files import content_hash
 from minesim.control.policy import Policy
@@ -66,33 +58,20 @@ class Evaluation:
 
 
 @dataclass
-class Outcome:
-    """What a run has come to.
+class Outcome(Course):
+    """What a run has come to; its steps are control steps.
 
     Attributes:
-        steps: control steps trained.
-        finished: whether all were.
-        trained_s: seconds of this call spent in training iterations.
-        trained_steps: control steps of this call.
         evaluations: all judgements, in order.
         best: number of the best one.
     """
 
-    steps: int
-    finished: bool
-    trained_s: float = 0.0
-    trained_steps: int = 0
     evaluations: list[Evaluation] = field(default_factory=list)
     best: int = -1
 
     def best_profit(self) -> NDArray[np.float64]:
         """Profit of the best policy, (weeks, seeds)."""
         return np.asarray(self.evaluations[self.best].profit)
-
-
-def never() -> bool:
-    """No stop asked for."""
-    return False
 
 
 def run_folder(settings: TrainSettings) -> Path:
@@ -134,8 +113,8 @@ def validation_world(settings: TrainSettings) -> World:
     return replace(world, config=replace(world.config, split=None, episode_days=7.0))
 
 
-class Training:
-    """A training run in its folder; made again over the same folder it goes on where it stopped.
+class Training(ResumableTraining[Outcome, Progress]):
+    """A training run on whole sites.
 
     Args:
         settings: checked settings.
@@ -156,12 +135,19 @@ class Training:
     ) -> None:
         settings.check()
         check_device(settings.trainer.device)
-        self.settings, self.agent = settings, settings.agent
-        self.folder = run_folder(settings) if folder is None else folder
-        self.judge, self.tell = judge, tell
-        self.total = settings.total_steps()
+        trainer = settings.trainer
+        super().__init__(
+            settings,
+            run_folder(settings) if folder is None else folder,
+            Outcome(),
+            settings.total_steps(),
+            evaluate_every=trainer.evaluate_every,
+            checkpoint_every=trainer.checkpoint_every,
+            device=trainer.device,
+            tell=tell,
+        )
+        self.settings, self.agent, self.judge = settings, settings.agent, judge
         self.stages = settings.stages()
-        self.outcome = Outcome(0, False)
         self.iteration = 0
         self.stage = 0
         self.cost_weight = self.agent.constraint.weight if self.agent.constraint.kind != "none" else 0.0
@@ -169,53 +155,15 @@ class Training:
 
     # ------------------------------------------------------------------ run
 
-    def run(
-        self, stop: Callable[[], bool] = never, on_progress: Callable[[Progress], None] = lambda progress: None
-    ) -> Outcome:
-        """Train until all steps are done or ``stop`` says so, from the checkpoint where there is one.
-
-        Raises:
-            MinesimError: settings that cannot be met, or a damaged checkpoint.
-        """
-        with borrowed_random_state():
-            saved = load_checkpoint(self.folder, self.settings.trainer.device)
-            self._build(saved)
-            with closing(
-                open_tracking(self.folder, self.settings.tracking, asdict(self.settings), self.outcome.steps, self.tell)
-            ) as trackers:
-                self._train(trackers, stop, on_progress)
-        return self.outcome
-
-    def _train(self, trackers: Trackers, stop: Callable[[], bool], on_progress: Callable[[Progress], None]) -> None:
-        trainer, outcome = self.settings.trainer, self.outcome
-        if not outcome.steps and not outcome.evaluations and trainer.evaluate_every:
+    def _start(self, trackers: Trackers) -> None:
+        outcome = self.outcome
+        if not outcome.steps and not outcome.evaluations and self.settings.trainer.evaluate_every:
             self._evaluate(trackers)
             self._save()
-        on_progress(self._progress())
-        saved_at = outcome.steps
-        while outcome.steps < self.total and not stop():
-            self._enter_stage()
-            began, before = time.monotonic(), outcome.steps
-            values = self._iterate()
-            outcome.trained_s += time.monotonic() - began
-            outcome.trained_steps += outcome.steps - before
-            trackers.log(values, outcome.steps)
-            last = outcome.steps >= self.total
-            if last or self._crossed(before, trainer.evaluate_every):
-                self._evaluate(trackers)
-            if last or self._crossed(saved_at, trainer.checkpoint_every):
-                self._save()
-                saved_at = outcome.steps
-            on_progress(self._progress())
-        outcome.finished = outcome.steps >= self.total
-        if saved_at != outcome.steps:
-            self._save()
-
-    def _crossed(self, before: int, every: int) -> bool:
-        return every > 0 and self.outcome.steps // every > before // every
 
     def _iterate(self) -> dict[str, float]:
         """One iteration: gather, learn, then take observations and costs into account."""
+        self._enter_stage()
         agent, learner = self.agent, self.learner
         for name, weight in learner.network.named_parameters():
             weight.requires_grad_(self.iteration >= agent.frozen_iterations or not is_actor(name))

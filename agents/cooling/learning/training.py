@@ -6,9 +6,7 @@ stopped.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,16 +24,9 @@ from agents.cooling.learning.policy import BEST, Meaning, SacPolicy, describe_po
 from agents.cooling.learning.settings import DIRECT, SacSettings, TrainCoolingSettings
 from agents.cooling.shield import Shield, Shielded
 from agents.cooling.steady import SteadyBest, steady_map
-from agents.rl.checkpoint import (
-    borrowed_random_state,
-    load_checkpoint,
-    random_state,
-    save_checkpoint,
-    save_weights,
-    set_random_state,
-)
-from agents.rl.tracking import Trackers, open_tracking
-from agents.rl.training import never
+from agents.rl.checkpoint import random_state, save_checkpoint, save_weights, set_random_state
+from agents.rl.resumable import Course, ResumableTraining
+from agents.rl.tracking import Trackers
 from minesim.bench.files import content_hash
 from minesim.control.policy import Policy
 from minesim.envs.cooling_core import CoolingCore, CoolingWorld
@@ -67,20 +58,14 @@ class Judgement:
 
 
 @dataclass
-class Outcome:
-    """What a run has come to.
+class Outcome(Course):
+    """What a run has come to; its steps are control steps of all halls together.
 
     Attributes:
-        steps: control steps trained, of all halls together.
-        finished: whether all were.
-        trained_s: seconds of this call spent in training.
         judgements: in order; the first is of the untrained network.
         rule: the same weeks under the rule that the actions may stand on.
     """
 
-    steps: int = 0
-    finished: bool = False
-    trained_s: float = 0.0
     judgements: list[Judgement] = field(default_factory=list)
     rule: Judgement | None = None
 
@@ -122,8 +107,8 @@ def make_learner(agent: SacSettings, world: CoolingWorld, halls: VecEnv, seed: i
     return learner
 
 
-class CoolingTraining:
-    """A run in its folder; made again over the same folder it goes on where it stopped.
+class CoolingTraining(ResumableTraining[Outcome, Outcome]):
+    """A run in cooled halls.
 
     Args:
         settings: checked settings.
@@ -135,59 +120,43 @@ class CoolingTraining:
 
     def __init__(self, settings: TrainCoolingSettings, tell: Callable[[str], None] = lambda text: None) -> None:
         settings.check()
-        self.settings, self.agent, self.tell = settings, settings.agent, tell
+        self.settings, self.agent = settings, settings.agent
         content = asdict(settings)
         for key in ("out", "tracking", "steps", "evaluate_every", "threads"):
             del content[key]
         name = f"{self.agent.name}-{settings.climate}-s{settings.seed}-{content_hash(content)[:8]}"
-        self.folder = Path(settings.out) / name
-        self.outcome = Outcome()
-        self.total = settings.steps
+        super().__init__(
+            settings,
+            Path(settings.out) / name,
+            Outcome(),
+            settings.steps,
+            evaluate_every=settings.evaluate_every,
+            checkpoint_every=settings.evaluate_every,
+            tell=tell,
+        )
 
     # ------------------------------------------------------------------ run
 
-    def run(
-        self, stop: Callable[[], bool] = never, on_progress: Callable[[Outcome], None] = lambda outcome: None
-    ) -> Outcome:
-        """Train until all steps are done or ``stop`` says so, from the checkpoint where there is one.
-
-        Raises:
-            MinesimError: a damaged checkpoint.
-        """
-        torch.set_num_threads(self.settings.threads)
-        with borrowed_random_state():
-            self._build(load_checkpoint(self.folder))
-            with closing(
-                open_tracking(self.folder, self.settings.tracking, asdict(self.settings), self.outcome.steps, self.tell)
-            ) as trackers:
-                self._train(trackers, stop, on_progress)
-        return self.outcome
-
-    def _train(self, trackers: Trackers, stop: Callable[[], bool], on_progress: Callable[[Outcome], None]) -> None:
-        outcome, every = self.outcome, self.settings.evaluate_every
-        if outcome.rule is None:
-            outcome.rule = self._judge(SteadyBest(knowledge_of(self.judged), self.steady))
+    def _start(self, trackers: Trackers) -> None:
+        if self.outcome.rule is None:
+            self.outcome.rule = self._judge(SteadyBest(knowledge_of(self.judged), self.steady))
             self._evaluate(trackers)
-        on_progress(outcome)
-        while outcome.steps < self.total and not stop():
-            began, before = time.monotonic(), outcome.steps
-            self.model.learn(CHUNK * self.agent.envs, log_interval=None, reset_num_timesteps=False)
-            outcome.trained_s += time.monotonic() - began
-            outcome.steps = int(self.model.num_timesteps)
-            logged = self.model.logger.name_to_value
-            figures = {name: float(logged[name]) for name in SHOWN if name in logged}
-            trackers.log({**self.halls.take_means(), **figures}, outcome.steps)
-            if outcome.steps // every > before // every or outcome.steps >= self.total:
-                self._evaluate(trackers)
-                self._save()
-            on_progress(outcome)
-        outcome.finished = outcome.steps >= self.total
-        self._save()
+
+    def _iterate(self) -> dict[str, float]:
+        model = self.model
+        model.learn(CHUNK * self.agent.envs, log_interval=None, reset_num_timesteps=False)
+        self.outcome.steps = int(model.num_timesteps)
+        logged = model.logger.name_to_value
+        return {**self.halls.take_means(), **{name: float(logged[name]) for name in SHOWN if name in logged}}
+
+    def _progress(self) -> Outcome:
+        return self.outcome
 
     # ------------------------------------------------------------------ build
 
     def _build(self, saved: dict[str, Any] | None) -> None:
         settings, agent = self.settings, self.agent
+        torch.set_num_threads(settings.threads)
         world, self.judged = settings.world(agent.episode_days), settings.world(7.0)
         self.rows = week_rows(self.judged, "validation", settings.validation_every)
         self.steady = steady_map(world)
