@@ -17,9 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from agents.cooling.suite import run_suite
 from agents.cooling.suite_settings import SuiteSettings
 from agents.cooling.suite_summary import ClimateSummary, summarise
-from agents.cooling.suite_tell import draw_suite, tell
+from agents.cooling.suite_tell import draw_suite, tables, tell
 from experiments.entry import read_settings, telling_errors
 from minesim.bench.files import write_json, write_text
+from minesim.bench.pages import markdown
 
 REPORT_WIDTH = 210
 
@@ -40,6 +41,7 @@ def run(settings: SuiteSettings, console: Console) -> dict[str, ClimateSummary]:
     report = io.StringIO()
     tell(summary, settings.bench.compliant, Console(file=report, width=REPORT_WIDTH))
     write_text(folder / "report.txt", report.getvalue())
+    write_text(folder / "page.md", markdown(tables(summary, settings.bench.compliant)))
     draw_suite(folder / "costs.png", summary)
     plain = {name: asdict(climate) for name, climate in summary.items()}
     write_json(folder / "summary.json", {"settings": asdict(settings), "summary": plain})

@@ -19,9 +19,10 @@ from agents.fields.hidden import RoomKey
 from agents.fields.suite import run_suite
 from agents.fields.suite_settings import SuiteSettings
 from agents.fields.suite_summary import summarise
-from agents.fields.suite_tell import draw_suite, tell
+from agents.fields.suite_tell import draw_suite, tables, tell
 from experiments.entry import read_settings, telling_errors
 from minesim.bench.files import write_json, write_text
+from minesim.bench.pages import markdown
 
 REPORT_WIDTH = 130
 
@@ -42,6 +43,7 @@ def run(settings: SuiteSettings, console: Console) -> dict[str, Any]:
     report = io.StringIO()
     tell(summary, Console(file=report, width=REPORT_WIDTH))
     write_text(folder / "report.txt", report.getvalue())
+    write_text(folder / "page.md", markdown(tables(summary)))
     draw_suite(folder / "methods.png", summary)
     write_json(folder / "summary.json", {"settings": asdict(settings), "summary": _plain(summary)})
     console.print(f"Report, numbers, plot and parts: {folder}")

@@ -1,4 +1,4 @@
-"""Write results into pages: `python -m experiments.fill_results [PAGE SCORECARD]`.
+"""Write results into pages: `python -m experiments.fill_results [PAGE RESULTS]`.
 
 Without arguments the README gets those of the last `make run`. Numbers reach the pages of SECTIONS only this way.
 """
@@ -25,6 +25,7 @@ from minesim.errors import DataFileError, explain
 
 END = "<!-- results: end -->"
 BASELINE = AlwaysStock.name
+LATEST = Path("outputs/latest/scorecard.nc")
 
 
 def results(card: xr.Dataset) -> str:
@@ -137,16 +138,27 @@ def _targets(card: xr.Dataset) -> str:
     return "\n".join(rows)
 
 
-SECTIONS: Mapping[Path, tuple[str, Callable[[xr.Dataset], str]]] = {
-    Path("README.md"): ("<!-- results: begin (filled from `make run`) -->", results),
-    Path("docs/benchmark.md"): ("<!-- results: begin (filled from hashrate_v1) -->", suite),
+def _of_card(tell: Callable[[xr.Dataset], str]) -> Callable[[Path], str]:
+    return lambda path: tell(scorecard.load(path))
+
+
+def _as_written(path: Path) -> str:
+    """A page that a benchmark has written."""
+    return path.read_text(encoding="utf-8")
+
+
+SECTIONS: Mapping[Path, tuple[str, Callable[[Path], str]]] = {
+    Path("README.md"): ("<!-- results: begin (filled from `make run`) -->", _of_card(results)),
+    Path("docs/benchmark.md"): ("<!-- results: begin (filled from hashrate_v1) -->", _of_card(suite)),
+    Path("docs/cooling.md"): ("<!-- results: begin (filled from cooling_v1) -->", _as_written),
+    Path("docs/pinn.md"): ("<!-- results: begin (filled from bench=networks) -->", _as_written),
 }
 """Page -> mark at which its results begin, and how they are told."""
 
 
 def main(
-    page: Annotated[Path, typer.Argument(help="README.md or docs/benchmark.md")] = Path("README.md"),
-    card: Annotated[Path, typer.Argument(help="scorecard.nc of a benchmark")] = Path("outputs/latest/scorecard.nc"),
+    page: Annotated[Path, typer.Argument(help=f"One of {', '.join(map(str, SECTIONS))}")] = Path("README.md"),
+    found: Annotated[Path, typer.Argument(help="Scorecard or page.md of a benchmark")] = LATEST,
 ) -> None:
     """Replace the results between a page's marks.
 
@@ -159,9 +171,9 @@ def main(
     text = page.read_text(encoding="utf-8")
     if begin not in text or END not in text:
         raise DataFileError(explain(f"{page} has no results section", allowed=f"{begin} ... {END}"))
-    if not card.exists():
-        raise DataFileError(explain(f"there is no {card}", fix="Run `make run` or the benchmark first."))
-    section = f"{begin}\n{tell(scorecard.load(card))}\n{END}"
+    if not found.exists():
+        raise DataFileError(explain(f"there is no {found}", fix="Run `make run` or the benchmark first."))
+    section = f"{begin}\n{tell(found)}\n{END}"
     write_text(page, re.sub(re.escape(begin) + ".*?" + re.escape(END), lambda _: section, text, flags=re.DOTALL))
 
 

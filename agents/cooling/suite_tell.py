@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +44,8 @@ def percent(share: Estimate) -> str:
     return f"{100.0 * share.value:.0f} % ({100.0 * share.low:.0f} to {100.0 * share.high:.0f})"
 
 
-def tell(summary: Mapping[str, ClimateSummary], compliant: str, console: Console) -> None:
-    """Print measures and the mission's targets for each climate; they want a width of 200."""
+def tables(summary: Mapping[str, ClimateSummary], compliant: str) -> Iterator[Table]:
+    """Measures, then the mission's targets, for each climate."""
     for name, climate in summary.items():
         title = f"{name}, {climate.weeks} test weeks, means of a week; best validated rule: {climate.best_rule}; "
         title += f"air energy (room and miners' fans) saved against {compliant}"
@@ -54,8 +54,14 @@ def tell(summary: Mapping[str, ClimateSummary], compliant: str, console: Console
             table.add_column(column, justify="left" if not column else "right")
         for row in climate.rows:
             table.add_row(*_cells(row))
+        yield table
+        yield _targets(name, climate, compliant)
+
+
+def tell(summary: Mapping[str, ClimateSummary], compliant: str, console: Console) -> None:
+    """Print all tables, and what was chosen on validation weeks; they want a width of 200."""
+    for table in tables(summary, compliant):
         console.print(table)
-        console.print(_targets(name, climate, compliant))
     for name, climate in summary.items():
         for row in climate.rows:
             if row.params:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,17 @@ def percent(value: Estimate) -> str:
     return f"{100.0 * value.value:.0f}"
 
 
+def tables(summary: Mapping[str, Any]) -> Iterator[Table]:
+    """Errors, errors by layout, and errors against the best method without physics, for each case."""
+    yield from (_errors(case, found["methods"]) for case, found in summary.items())
+    yield from (_layouts(case, found["by_layout"]) for case, found in summary.items())
+    yield from (_against(case, found) for case, found in summary.items() if "against_it" in found)
+
+
 def tell(summary: Mapping[str, Any], console: Console) -> None:
     """Print the tables; they want a width of 130."""
-    for case, found in summary.items():
-        console.print(_errors(case, found["methods"]))
-    for case, found in summary.items():
-        console.print(_layouts(case, found["by_layout"]))
-    for case, found in summary.items():
-        if "against_it" in found:
-            console.print(_against(case, found))
+    for table in tables(summary):
+        console.print(table)
 
 
 def _errors(case: str, methods: Mapping[str, Mapping[str, Estimate]]) -> Table:
