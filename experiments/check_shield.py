@@ -22,7 +22,7 @@ from rich.table import Table
 from agents.cooling import shield_check
 from agents.cooling.knowledge import knowledge_of
 from agents.cooling.shield import Shield
-from agents.cooling.shield_check import AnyAction, ShieldCheck, check_shield, spread_rows
+from agents.cooling.shield_check import AnyAction, ShieldCheck, check_shield, spread_rows, weaker_hall
 from agents.cooling.steady import SteadyBest, steady_map
 from agents.cooling.suite import code_hash
 from experiments.entry import telling_errors
@@ -93,6 +93,9 @@ def main(
     climates: Annotated[list[str] | None, typer.Option("--climate", help="One of them; all four by default.")] = None,
     split: Annotated[str, typer.Option(help="Period of the climates.")] = "test",
     seed: Annotated[int, typer.Option(help="Of sensors and random actions.")] = 0,
+    weaker: Annotated[
+        float, typer.Option(min=0.0, max=0.5, help="Share by which halls are worse than modelled.")
+    ] = 0.0,
     out: Annotated[Path, typer.Option(help="Folder of results.")] = Path("outputs/check_shield"),
 ) -> None:
     """Count the limits that are broken behind the shield."""
@@ -105,24 +108,25 @@ def main(
     with telling_errors(kept), Progress(*columns, console=console) as bar:
         for climate, name in itertools.product(names, POLICIES):
             spec = {"climate": climate, "policy": name, "episodes": count, "split": split, "seed": seed}
-            spec |= {"noise": NOISE, "code": code()}
+            spec |= {"weaker": weaker, "noise": NOISE, "code": code()}
             part = store.load(spec)
             if part is None:
-                part = asdict(play(climate, name, split, count, seed, bar))
+                part = asdict(play(climate, name, split, count, seed, weaker, bar))
                 store.save(spec, part)
             found.setdefault(climate, {})[name] = ShieldCheck(**part)
     tell(found, console)
     plain = {climate: {name: asdict(check) for name, check in each.items()} for climate, each in found.items()}
-    write_json(out / "summary.json", {"limits": list(LIMITS), "split": split, "found": plain})
+    write_json(out / "summary.json", {"limits": list(LIMITS), "split": split, "weaker": weaker, "found": plain})
     console.print(f"Numbers: {out}")
 
 
-def play(climate: str, name: str, split: str, count: int, seed: int, bar: Progress) -> ShieldCheck:
+def play(climate: str, name: str, split: str, count: int, seed: int, weaker: float, bar: Progress) -> ShieldCheck:
     """One policy's days in a climate."""
     world = build_cooling_world(CoolingConfig(scenario=climate, episode_days=1.0, **NOISE))
     rows, task = spread_rows(world, split, count), bar.add_task(f"{climate} {name}", total=world.horizon_steps)
     policy = POLICIES[name](world, np.random.default_rng(seed))
-    return check_shield(policy, Shield(world), world, rows, np.arange(seed, seed + count), lambda: bar.advance(task))
+    true = weaker_hall(world, weaker)
+    return check_shield(policy, Shield(world), true, rows, np.arange(seed, seed + count), lambda: bar.advance(task))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """A copy of the twin that follows halls by what they report of settings and outdoor air, for plans and shields.
 
-Its model is exact, so what stands on it is the best that a model could give, not what one with errors would.
+Chips are moved to what the firmware reports where they differ. In a hall as the model says they never do, and what
+stands on it is the best that a model could give.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from minesim.hall import HallOutcome, HallState, start_state, transition
 from minesim.physics.cooling import Weather
 from minesim.tasks.cooling import LIMITS, command_of, cost_terms, excess_terms, reward_terms
 
+ROUNDED_K = 0.6
+"""Chips are reported in whole degrees; nearer than this a followed chip is as reported."""
 NO_CALM = (0.0,) * len(LIMITS)
 
 
@@ -63,6 +66,7 @@ class Follower:
         before, self._trend = self._state, None
         if before is not None and self._weather is not None:
             before = self.advance(before, know.last_action(observation), self._weather)[0]
+            before = _corrected(before, know.each_chip_c(observation).T)
             moved = Weather(*(now - then for now, then in zip(weather, self._weather, strict=True)))
             still = 0.0 if self._fresh is None else self._fresh
             self._trend = Weather(*(part * (1.0 - still) for part in moved))
@@ -137,6 +141,18 @@ class Follower:
         kept = np.zeros(len(action), bool)
         kept[left] = True
         return kept
+
+
+def _corrected(state: HallState, reported_c: Floats) -> HallState:
+    """A followed hall whose chips are moved to what the firmware reports, (M, B), where that is not just rounded."""
+    off_k = reported_c - state.temp_hot_c
+    off_k = np.where(np.abs(off_k) > ROUNDED_K, off_k, 0.0)
+    return replace(
+        state,
+        temp_chip_c=state.temp_chip_c + off_k,
+        temp_sink_c=state.temp_sink_c + off_k,
+        temp_hot_c=state.temp_hot_c + off_k,
+    )
 
 
 def pick_rows(state: HallState, index: np.ndarray) -> HallState:

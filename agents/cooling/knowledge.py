@@ -51,9 +51,14 @@ class CoolingKnowledge:
 
     def chips_c(self, observation: Array) -> Floats:
         """Hottest chip as the firmware reports it, degC, (...,)."""
-        chips = [n for n, name in enumerate(self.names) if name.startswith("temp_chip_")]
-        hottest: Floats = np.asarray(observation, np.float64)[..., chips].max(axis=-1)
+        hottest: Floats = self.each_chip_c(observation).max(axis=-1)
         return hottest
+
+    def each_chip_c(self, observation: Array) -> Floats:
+        """Hottest chip of each group as the firmware reports it, degC, (..., M)."""
+        chips = [n for n, name in enumerate(self.names) if name.startswith("temp_chip_")]
+        reported: Floats = np.asarray(observation, np.float64)[..., chips]
+        return reported
 
     def shares(self, observation: Array) -> Floats:
         """The last action as shares of full, (..., A)."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from agents.cooling.follow import pick_rows, pick_weather, true_weather
+from agents.cooling.follow import Follower, pick_rows, pick_weather, true_weather
 from agents.cooling.knowledge import CoolingKnowledge
 from agents.cooling.shield import Shield
 from minesim.arrays import Array
@@ -70,6 +70,20 @@ class ShieldCheck:
     changed: float
 
 
+def weaker_hall(world: CoolingWorld, share: float) -> CoolingWorld:
+    """The same place with a hall that is worse than modelled by so much: room fans and miners' fans move less air, and
+    chips leak more."""
+    hall, less, more = world.hall, 1.0 - share, 1.0 + share
+    flows = tuple(less * flow for flow in hall.plant.fan_flow_m3_per_s)
+    miners = replace(
+        hall.miners,
+        flow_max_m3_per_s=less * hall.miners.flow_max_m3_per_s,
+        leak_0c_w=more * hall.miners.leak_0c_w,
+    )
+    plant = replace(hall.plant, fan_flow_m3_per_s=flows)
+    return replace(world, hall=replace(hall, plant=plant, miners=miners))
+
+
 def check_shield(
     policy: Policy,
     shield: Shield,
@@ -82,7 +96,7 @@ def check_shield(
 
     Args:
         policy: whose actions the shield sees.
-        shield: a fresh one for the world.
+        shield: a fresh one; its model of the hall may be another than the hall.
         world: hall, climate and length of an episode.
         rows: of the climate in which the episodes begin, (B,).
         seeds: of the sensors, (B,).
@@ -90,7 +104,7 @@ def check_shield(
     """
     core = CoolingCore(world, len(rows))
     core.seed(seeds.tolist())
-    observation = core.reset(options={"start_row": rows})
+    observation, truth = core.reset(options={"start_row": rows}), Follower(world)
     policy.reset()
     shield.reset()
     leads = (shield.params.horizon, max(shield.params.horizon, round(LEAD_H * SECONDS_PER_HOUR / world.config.dt_s)))
@@ -107,7 +121,7 @@ def check_shield(
             broken += now.sum(axis=1)
             ever[halls] = True
             for number, lead in enumerate(leads):
-                could = _could_keep(shield, states, world, rows, halls, step, lead)
+                could = _could_keep(shield, truth, states, world, rows, halls, step, lead)
                 kept[number] += (now[:, halls] & could).sum(axis=1)
         on_step()
     changed, seen = shield.changed
@@ -117,14 +131,21 @@ def check_shield(
 
 
 def _could_keep(
-    shield: Shield, states: deque[HallState], world: CoolingWorld, rows: Ints, halls: Ints, step: int, lead: int
+    shield: Shield,
+    truth: Follower,
+    states: deque[HallState],
+    world: CoolingWorld,
+    rows: Ints,
+    halls: Ints,
+    step: int,
+    lead: int,
 ) -> npt.NDArray[np.bool_]:
     """Whether one alternative, held for the last ``lead`` steps up to this one, keeps all limits in each hall."""
     lead = min(lead, len(states))
     count = len(shield.others)
     index = np.repeat(halls, count)
     ahead = [pick_weather(true_weather(world, rows, step - back), index) for back in range(lead)[::-1]]
-    kept = shield.follower.keeps(pick_rows(states[-lead], index), np.tile(shield.others, (len(halls), 1)), ahead)
+    kept = truth.keeps(pick_rows(states[-lead], index), np.tile(shield.others, (len(halls), 1)), ahead)
     could: npt.NDArray[np.bool_] = kept.reshape(len(halls), count).any(axis=1)
     return could
 

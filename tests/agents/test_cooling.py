@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from agents.cooling.episodes import MEASURES, play, spell_steps, week_rows
-from agents.cooling.follow import Follower, pick_rows, pick_weather, true_weather
+from agents.cooling.follow import ROUNDED_K, Follower, pick_rows, pick_weather, true_weather
 from agents.cooling.gradient_plan import GradientParams, GradientPlan, plan_usd
 from agents.cooling.knowledge import CoolingKnowledge, knowledge_of
 from agents.cooling.plan import CoolingPlan
 from agents.cooling.rules import FixedCooling, HottestChipPi, StagedCooling
 from agents.cooling.shield import Shield, Shielded
-from agents.cooling.shield_check import AnyAction, check_shield, spread_rows
+from agents.cooling.shield_check import AnyAction, check_shield, spread_rows, weaker_hall
 from agents.cooling.steady import SteadyBest, SteadyMap, least_allowed_speed, steady_map
 from minesim.arrays import NUMPY, torch_namespace
 from minesim.control.policy import Policy
@@ -172,6 +172,21 @@ def test_what_breaks_behind_the_shield_is_counted_by_limit_and_by_whether_it_had
     calm = build_cooling_world(CoolingConfig(scenario="toronto", episode_days=1.0 / 24.0))
     kept = check_shield(wild(knowledge_of(calm)), Shield(calm), calm, rows, np.arange(3))
     assert sum(kept.broken) == 0
+
+
+def test_a_hall_weaker_than_modelled_gets_hotter_than_followed_but_no_further_than_a_step_away(
+    world: CoolingWorld,
+) -> None:
+    rows, weaker = hot_rows(world), weaker_hall(world, 0.05)
+    follower, core = Follower(world), CoolingCore(weaker, len(rows))
+    observation = core.reset(options={"start_row": rows})
+    off_k = []
+    for _ in range(24):
+        state, _ = follower.follow(observation)
+        off_k.append(core.state.temp_hot_c - state.temp_hot_c)
+        observation = core.step(np.ones((len(rows), len(world.action_names)))).observation
+    assert np.max(off_k) > 0.1
+    assert np.abs(off_k[1:]).max() <= ROUNDED_K + 0.5
 
 
 @pytest.mark.long
