@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from agents.cooling.knowledge import knowledge_of
 from agents.cooling.linear_plan import LinearPlan
-from agents.cooling.plan import CoolingPlan
+from agents.cooling.plan import CoolingPlan, PlanParams
 from agents.cooling.rules import ChipPiParams, FixedCooling, HottestChipPi, StagedCooling, StagedParams
 from agents.cooling.shield import Shield, Shielded
 from agents.cooling.steady import SteadyBest, SteadyMap, least_allowed_speed, steady_map
@@ -26,6 +26,10 @@ Rows = npt.NDArray[np.int64]
 Params = Mapping[str, float]
 RULE, PLAN, FORESIGHT, LEARNED = "rule", "plan", "foresight", "learned"
 """Kinds: by observation alone; with a model of the hall; with the true weather ahead as well; trained."""
+
+
+STRICT: Final[Params] = MappingProxyType({"penalty_usd": 1000.0, "calm_k": 1.5})
+"""A plan that never pays for a broken limit, and keeps as far from it as the shield."""
 
 
 class Place:
@@ -98,7 +102,7 @@ def _plan(place: Place, params: Params, rows: Rows) -> Policy:
 
 
 def _plan_shielded(place: Place, params: Params, rows: Rows) -> Policy:
-    return Shielded(_plan(place, params, rows), Shield(place.world))
+    return Shielded(CoolingPlan(place.world, PlanParams(**params)), Shield(place.world))
 
 
 def _gradient(place: Place, params: Params, rows: Rows) -> Policy:
@@ -136,7 +140,7 @@ CONTENDERS: Final[Mapping[str, Contender]] = MappingProxyType(
         "steady_best": Contender(RULE, _steady_best),
         "steady_shielded": Contender(PLAN, _steady_shielded),
         "plan": Contender(PLAN, _plan),
-        "plan_shielded": Contender(PLAN, _plan_shielded),
+        "plan_shielded": Contender(PLAN, _plan_shielded, (STRICT,)),
         "linear_plan": Contender(PLAN, _linear),
         "gradient_plan": Contender(PLAN, _gradient),
         "plan_foresight": Contender(FORESIGHT, _plan_foresight),
