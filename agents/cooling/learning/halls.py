@@ -96,6 +96,8 @@ class TrainingHalls(BatchVecEnv):
             theirs = self.other.step(self.rule.act(self._others_observation))
             gain = gain - (theirs.reward - agent.fine_usd * theirs.cost)
             self._others_observation = theirs.observation
+        if agent.reward_limit_usd is not None:
+            gain = np.clip(gain, -agent.reward_limit_usd, agent.reward_limit_usd)
         self._observation = np.asarray(result.observation, np.float32)
         infos: list[dict[str, Any]] = [{}] * self.num_envs
         done = np.asarray(result.truncated, bool)

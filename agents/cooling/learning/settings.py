@@ -27,6 +27,8 @@ class SacSettings:
             the price out of it.
         shielded: whether the shield lies between learner and halls.
         fine_usd: taken from the reward for each limit broken in a step.
+        reward_limit_usd: what a step is paid is held within this on either side, so that an hour of a price spike does
+            not outweigh weeks; None: not held.
         reward_scale: factor on USD.
         envs: halls side by side.
         episode_days: of training; an end of an episode is no end of a hall's life.
@@ -48,6 +50,7 @@ class SacSettings:
     yardstick: bool = True
     shielded: bool = True
     fine_usd: float = 1.0
+    reward_limit_usd: float | None = None
     reward_scale: float = 10.0
     envs: int = 32
     episode_days: float = 2.0
@@ -92,6 +95,8 @@ class SacSettings:
                 raise ParamsError(explain(f"agent.{name} is {value}", allowed="above 0"))
         if self.gamma is not None and not 0.0 <= self.gamma < 1.0:
             raise ParamsError(explain(f"agent.gamma is {self.gamma}", allowed="0 to below 1, per control step"))
+        if self.reward_limit_usd is not None and not self.reward_limit_usd > 0.0:
+            raise ParamsError(explain(f"agent.reward_limit_usd is {self.reward_limit_usd} USD", allowed="above 0"))
         if self.fine_usd < 0.0:
             raise ParamsError(explain(f"agent.fine_usd is {self.fine_usd} USD", allowed="0 or more"))
 
