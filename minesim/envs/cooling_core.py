@@ -215,13 +215,17 @@ def default_sensors(plan: RoomPlan) -> dict[str, tuple[float, float]]:
 
 
 def _outdoors(place: Climate, steps: int) -> np.ndarray:
-    """:attr:`CoolingWorld.weather` of a climate whose rows have so many control steps; the last row's air stays."""
+    """:attr:`CoolingWorld.weather` of a climate whose rows have so many control steps; the last row's air stays.
+
+    Numbers are those of single precision, in which they are observed: a pad that dries at the frost limit would else be
+    wet for one and dry for the other.
+    """
     rows = len(place.time_utc)
     at = np.arange(rows * steps) / steps
     air = (place.temp_amb_c, place.rel_humidity_pct, place.pressure_pa)
     held = (place.price_usd_per_mwh, place.carbon_g_per_kwh)
     columns = (*(np.interp(at, np.arange(rows), x) for x in air), *(np.repeat(x, steps) for x in held))
-    return np.stack(columns, axis=1)
+    return np.stack(columns, axis=1).astype(np.float32).astype(np.float64)
 
 
 def _told(place: Climate, outdoors: np.ndarray, steps: int) -> dict[str, np.ndarray]:
