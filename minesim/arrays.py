@@ -87,7 +87,7 @@ class Namespace:
     """``blend(mask, x, y)``: exactly x where the mask of ones and zeros is 1, else y; for finite arrays of one dtype
     (``where`` is for the rest)."""
     dot: Callable[[Array, Array], Array]
-    """``dot(x, weights)``: sum of x times weights (N,) over the last axis."""
+    """``dot(x, weights)``: sum of x times weights, (N,) or (N, B), over the last axis of x."""
     solve: Callable[[Array, Array], Array]
     """``solve(matrices, right)``: of (..., N, N) and (..., N, K); by elimination with pivots."""
     column: Callable[[Array], Array]
@@ -125,7 +125,7 @@ def _np_clip(x: Array, low: Array | float, high: Array | float) -> Array:
 
 def _np_may_reach(x: Array, limit: Array | float) -> bool:
     # argmax costs a fifth of max on small arrays; it finds NaN, which compares false.
-    return not x.item(x.argmax()) < (limit if isinstance(limit, float) else np.min(limit))
+    return x.size > 0 and not x.item(x.argmax()) < (limit if isinstance(limit, float) else np.min(limit))
 
 
 NUMPY = Namespace(

@@ -369,7 +369,8 @@ def transition(
     group_flow_max = miners.count * miners.flow_max_m3_per_s
     fixed_flows = [plant.fan_flow_m3_per_s, plant.damper_flow_m3_per_s]
     loads, asks = command.load, xp.above(command.load, 0.0)
-    if loads.ndim == state.temp_chip_c.ndim:
+    held = loads.ndim == state.temp_chip_c.ndim
+    if held:
         loads, asks = [loads] * hall.sub_steps, [asks] * hall.sub_steps
     log_least: Any = math.log(fw.fan_duty_min)
     if command.booting is not None:
@@ -385,19 +386,25 @@ def transition(
     power_sum, fan_sum, leak_sum, load_sum, ageing, hot_max = nothing, nothing, nothing, nothing, nothing, hot_c
     air_c = inlet_c = duty = nothing
     course = []
+    switched = True
     for load, asked in zip(loads, asks, strict=True):
+        # --- what hashes and blows, as long as no load changes and no miner trips or comes back
+        if switched:
+            on = asked * (1.0 - tripped)
+            up = on if started is None else started
+            low = LOG_DUTY_OFF + up * (log_least - LOG_DUTY_OFF)
+            high = LOG_DUTY_OFF - LOG_DUTY_OFF * up
+            log_duty = xp.minimum(xp.maximum(log_duty, low), high)
+            on_load, leak_0c_w, base_w = on * load, on * miners.leak_0c_w, idle_w + on * on_over_w
+            dyn_w, fan_max_w = on_load * miners.dyn_w, up * miners.fan_max_w
+        switched = not held
+
         # --- electrical, at the temperatures of the sub-step's start
-        on = asked * (1.0 - tripped)
-        up = on if started is None else started
-        low = LOG_DUTY_OFF + up * (log_least - LOG_DUTY_OFF)
-        high = LOG_DUTY_OFF - LOG_DUTY_OFF * up
-        log_duty = xp.minimum(xp.maximum(log_duty, low), high)
         duty = xp.exp(log_duty)
-        leak_w = on * miners.leak_0c_w * asic.leakage_growth_from_0c(chip_c, miners.beta_per_k, xp=xp)
-        on_load = on * load
-        dc_w = on_load * miners.dyn_w + leak_w
-        fans_w = up * fan.fan_power_w(duty, miners.fan_max_w)
-        beside_w = idle_w + on * on_over_w + dc_w * (miners.psu_linear + miners.psu_per_w * dc_w) + fans_w
+        leak_w = leak_0c_w * asic.leakage_growth_from_0c(chip_c, miners.beta_per_k, xp=xp)
+        dc_w = dyn_w + leak_w
+        fans_w = fan.fan_power_w(duty, fan_max_w)
+        beside_w = base_w + dc_w * (miners.psu_linear + miners.psu_per_w * dc_w) + fans_w
 
         # --- air and room, with the heatsinks' dependence on their intake
         minus_capacity = minus_capacity_full * duty
@@ -430,6 +437,7 @@ def transition(
         if xp.may_reach(hot_c, fw.temp_trip_c) or xp.maybe_any(tripped):
             cooled = xp.below(hot_c, fw.temp_resume_c + fw.chip_offset_k)
             tripped = xp.maximum(tripped * (1.0 - cooled), xp.above(hot_c, fw.temp_trip_c))
+            switched = True
         power_sum, fan_sum = power_sum + (dc_w + beside_w), fan_sum + fans_w
         leak_sum, load_sum = leak_sum + leak_w, load_sum + on_load
         ageing = ageing + on * wear.arrhenius_factor(hot_c, hall.wear.temp_ref_c, hall.wear.activation_ev, xp=xp)
