@@ -364,11 +364,13 @@ def transition(
     plant = run_cooling_plant(hall.plant, command.plant, weather, xp=xp)
     rho_cp = plant.rho_cp_j_per_m3_k
     network = heatsink.board_network(miners.chip_j_per_k, miners.sink_j_per_k, miners.chip_sink_w_per_k, sub_dt_s)
-    capacity_full = miners.flow_max_m3_per_s * rho_cp
-    log_density = xp.log(rho_cp) - LOG_RHO_CP_REF
+    minus_capacity_full = -miners.flow_max_m3_per_s * rho_cp
+    minus_ntu_full = heatsink.ntu_at_flow(-miners.ntu_ref, xp.log(rho_cp) - LOG_RHO_CP_REF, HA_EXPONENT, xp=xp)
+    group_flow_max = miners.count * miners.flow_max_m3_per_s
     fixed_flows = [plant.fan_flow_m3_per_s, plant.damper_flow_m3_per_s]
     loads, asks = command.load, xp.above(command.load, 0.0)
-    if loads.ndim == state.temp_chip_c.ndim:
+    held = loads.ndim == state.temp_chip_c.ndim
+    if held:
         loads, asks = [loads] * hall.sub_steps, [asks] * hall.sub_steps
     log_least: Any = math.log(fw.fan_duty_min)
     if command.booting is not None:
@@ -384,29 +386,37 @@ def transition(
     power_sum, fan_sum, leak_sum, load_sum, ageing, hot_max = nothing, nothing, nothing, nothing, nothing, hot_c
     air_c = inlet_c = duty = nothing
     course = []
+    switched = True
     for load, asked in zip(loads, asks, strict=True):
+        # --- what hashes and blows, as long as no load changes and no miner trips or comes back
+        if switched:
+            on = asked * (1.0 - tripped)
+            up = on if started is None else started
+            low = LOG_DUTY_OFF + up * (log_least - LOG_DUTY_OFF)
+            high = LOG_DUTY_OFF - LOG_DUTY_OFF * up
+            log_duty = xp.minimum(xp.maximum(log_duty, low), high)
+            on_load, leak_0c_w, base_w = on * load, on * miners.leak_0c_w, idle_w + on * on_over_w
+            dyn_w, fan_max_w = on_load * miners.dyn_w, up * miners.fan_max_w
+        switched = not held
+
         # --- electrical, at the temperatures of the sub-step's start
-        on = asked * (1.0 - tripped)
-        up = on if started is None else started
-        low = LOG_DUTY_OFF + up * (log_least - LOG_DUTY_OFF)
-        high = LOG_DUTY_OFF - LOG_DUTY_OFF * up
-        log_duty = xp.minimum(xp.maximum(log_duty, low), high)
         duty = xp.exp(log_duty)
-        leak_w = on * miners.leak_0c_w * asic.leakage_growth_from_0c(chip_c, miners.beta_per_k, xp=xp)
-        dc_w = on * load * miners.dyn_w + leak_w
-        fans_w = up * fan.fan_power_w(duty, miners.fan_max_w)
-        beside_w = idle_w + on * on_over_w + dc_w * (miners.psu_linear + miners.psu_per_w * dc_w)
+        leak_w = leak_0c_w * asic.leakage_growth_from_0c(chip_c, miners.beta_per_k, xp=xp)
+        dc_w = dyn_w + leak_w
+        fans_w = fan.fan_power_w(duty, fan_max_w)
+        beside_w = base_w + dc_w * (miners.psu_linear + miners.psu_per_w * dc_w) + fans_w
 
         # --- air and room, with the heatsinks' dependence on their intake
-        capacity = capacity_full * duty
-        ntu = heatsink.ntu_at_flow(miners.ntu_ref, log_duty + log_density, HA_EXPONENT, xp=xp)
-        ua = heatsink.ua_stream_w_per_k(-capacity, -ntu, xp=xp)
+        minus_capacity = minus_capacity_full * duty
+        minus_ntu = heatsink.ntu_at_flow(minus_ntu_full, log_duty, HA_EXPONENT, xp=xp)
+        ua = heatsink.ua_stream_w_per_k(minus_capacity, minus_ntu, xp=xp)
         chip_source, sink_source = heatsink.sink_source_w(chip_c, sink_c, dc_w, network)
         diagonal = network.sink_diagonal + ua
         share = ua / diagonal
         slope = share * network.sink_diagonal
-        heat_w = miners.count * (share * sink_source + beside_w + fans_w)
-        inputs = xp.concat([miners.count * miners.flow_max_m3_per_s * duty, *fixed_flows], 0)
+        cold_w = share * sink_source  # to the stream, were its intake at 0 degC
+        heat_w = miners.count * (cold_w + beside_w)
+        inputs = xp.concat([group_flow_max * duty, *fixed_flows], 0)
         _, equations, factor = room_grid.set_air(
             hall.room, inputs, rho_cp, sub_dt_s, miners.count * slope, once=True, xp=xp
         )
@@ -419,15 +429,17 @@ def transition(
 
         # --- chips, their fans and the trip
         chip_c, sink_c = heatsink.node_temps_c(chip_source, sink_source, ua * inlet_c, diagonal, network)
-        rise_k = (share * sink_source - slope * inlet_c) / capacity
+        rise_k = (slope * inlet_c - cold_w) / minus_capacity
         before_c, hot_c = hot_c, heatsink.board_sensor_temps_c(sink_c, rise_k)[1] + fw.chip_offset_k
         log_duty = fan.log_duty_step(
             log_duty, hot_c, before_c, fw.fan_target_c, integral, fw.fan_proportional_per_k, low, high, xp=xp
         )
-        cooled = xp.below(hot_c, fw.temp_resume_c + fw.chip_offset_k)
-        tripped = xp.maximum(tripped * (1.0 - cooled), xp.above(hot_c, fw.temp_trip_c))
-        power_sum, fan_sum = power_sum + (dc_w + beside_w + fans_w), fan_sum + fans_w
-        leak_sum, load_sum = leak_sum + leak_w, load_sum + on * load
+        if xp.may_reach(hot_c, fw.temp_trip_c) or xp.maybe_any(tripped):
+            cooled = xp.below(hot_c, fw.temp_resume_c + fw.chip_offset_k)
+            tripped = xp.maximum(tripped * (1.0 - cooled), xp.above(hot_c, fw.temp_trip_c))
+            switched = True
+        power_sum, fan_sum = power_sum + (dc_w + beside_w), fan_sum + fans_w
+        leak_sum, load_sum = leak_sum + leak_w, load_sum + on_load
         ageing = ageing + on * wear.arrhenius_factor(hot_c, hall.wear.temp_ref_c, hall.wear.activation_ev, xp=xp)
         hot_max = xp.maximum(hot_max, hot_c)
     mean = 1.0 / hall.sub_steps

@@ -444,14 +444,13 @@ def air_flows(basis: AirBasis, inputs_m3_per_s: Array, *, xp: Namespace) -> AirF
     Args:
         basis: from :func:`air_basis`.
         inputs_m3_per_s: flows of groups, fans and dampers, none negative, (U,) or (U, B).
-        xp: namespace of the arrays (kept for symmetry; the product is the same in both).
+        xp: namespace of the arrays.
 
     Returns:
         Flows of every path, m3/s.
     """
-    del xp
     nx, ny, batch = basis.nx, basis.ny, tuple(inputs_m3_per_s.shape[1:])
-    flows = basis.matrix @ inputs_m3_per_s
+    flows = xp.dot(basis.matrix, inputs_m3_per_s)
     shapes = ((nx - 1, ny), (nx, ny - 1), (nx, ny), (nx, ny - 1), (nx, ny - 1), (nx, ny), (nx, ny))
     parts, begin = [], 0
     for shape in shapes:

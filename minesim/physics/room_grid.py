@@ -57,7 +57,7 @@ class RoomModel:
         mix_x, mix_y: eddy exchange between neighbours, m3/s, (nx - 1, ny) and (nx, ny - 1).
         heat_to: shares of the groups' heat to the air, (cells, M); a liquid-cooled group's sum to its ``air_share``.
         inlet_from: shares of the cells in the groups' intakes, (M, cells).
-        through_up, through_down: shares of groups across the faces in y, (faces, M).
+        through: shares of groups across the faces in y, first upward, then downward, (2 faces, M).
         structure_j_per_k, structure_w_per_k, envelope_w_per_k: of each cell.
         eye, below, above: ones on the diagonal of a column's block and beside it, (ny, ny).
     """
@@ -69,8 +69,7 @@ class RoomModel:
     mix_y: Array
     heat_to: Array
     inlet_from: Array
-    through_up: Array
-    through_down: Array
+    through: Array
     structure_j_per_k: float
     structure_w_per_k: float
     envelope_w_per_k: float
@@ -138,8 +137,7 @@ def model_of_network(
         mix_y=eddy_m2_per_s * network.conductances.mix_y,
         heat_to=network.heat_to.reshape(cells, groups) * air_share,
         inlet_from=np.ascontiguousarray(network.inlet_from.reshape(cells, groups).T),
-        through_up=network.up[:, :, :groups].reshape(faces, groups),
-        through_down=network.down[:, :, :groups].reshape(faces, groups),
+        through=np.stack([network.up, network.down])[..., :groups].reshape(2 * faces, groups),
         structure_j_per_k=capacity,
         structure_w_per_k=inner,
         envelope_w_per_k=outer,
@@ -235,14 +233,8 @@ def room_equations(
     through = drawn * treated
     inner, outer = model.structure_w_per_k, model.envelope_w_per_k
     inverse = 1.0 / (model.structure_j_per_k / dt_s + inner + outer)
-    none_x, none_y = xp.zeros_like(flows.out[:1]), xp.zeros_like(flows.out[:, :1])
-    diagonal = (
-        xp.concat([east, none_x], 0)
-        + xp.concat([none_x, west], 0)
-        + xp.concat([north, none_y], 1)
-        + xp.concat([none_y, south], 1)
-        + (leave + (inner - inner * inverse * inner))
-    )
+    diagonal = xp.add_beside(leave + (inner - inner * inverse * inner), east, west, 0)
+    diagonal = xp.add_beside(diagonal, north, south, 1)
     if heat_slope_w_per_k is not None and model.grid.ny == 1:  # the miners take in what they blow out
         diagonal = diagonal + (model.inlet_from.T @ heat_slope_w_per_k).reshape(diagonal.shape)
     return RoomEquations(
@@ -274,8 +266,8 @@ def entering(model: RoomModel, equations: RoomEquations) -> Entering:
     """Off-diagonal part of the balance: as the neighbours' losses, less what a warm intake takes from miners' heat."""
     south_of, north_of = equations.north, equations.south
     if equations.slope is not None and model.grid.ny > 1:
-        south_of = south_of - (model.through_up @ equations.slope).reshape(south_of.shape)
-        north_of = north_of - (model.through_down @ equations.slope).reshape(north_of.shape)
+        up, down = (model.through @ equations.slope).reshape(2, *south_of.shape)
+        south_of, north_of = south_of - up, north_of - down
     return Entering(equations.east, equations.west, south_of, north_of)
 
 
@@ -390,40 +382,38 @@ def _dense_few(diagonal: Array, parts: Entering, *, xp: Namespace) -> Array:
     nx, ny, rooms = diagonal.shape
     beside = [-part.reshape(part.shape[0] * part.shape[1], rooms) for part in parts]
     entries = xp.concat([diagonal.reshape(nx * ny, rooms), *beside, xp.zeros_like(diagonal[0, :1])], 0)
-    places = xp.index(xp.asarray(_entry_places(nx, ny), like=diagonal))
+    places = xp.index(xp.asarray(_entries_at(nx, ny), like=diagonal))
     return xp.rows(entries, places).T.reshape(rooms, nx * ny, nx * ny)
 
 
 @functools.cache
 def _entry_places(nx: int, ny: int) -> npt.NDArray[np.int64]:
-    """Which entry stands at each place of the flattened matrix: diagonal, then as :class:`Entering`, last a zero."""
+    """Where the entries stand in the flattened matrix: the diagonal, then those of :class:`Entering`."""
     cells = nx * ny
     at = np.arange(cells).reshape(nx, ny)
     rows = [at, at[1:], at[:-1], at[:, 1:], at[:, :-1]]
     columns = [at, at[:-1], at[1:], at[:, :-1], at[:, 1:]]
-    flat = np.concatenate([(row * cells + column).ravel() for row, column in zip(rows, columns, strict=True)])
-    places = np.full(cells * cells, flat.size)
-    places[flat] = np.arange(flat.size)
-    return places
+    return np.concatenate([(row * cells + column).ravel() for row, column in zip(rows, columns, strict=True)])
+
+
+@functools.cache
+def _entries_at(nx: int, ny: int) -> npt.NDArray[np.int64]:
+    """Which entry stands at each place of the flattened matrix: as in :func:`_entry_places`, last a zero."""
+    places = _entry_places(nx, ny)
+    entries = np.full((nx * ny) ** 2, places.size)
+    entries[places] = np.arange(places.size)
+    return entries
 
 
 def _dense(diagonal: Array, parts: Entering) -> Array:
-    """The matrix (cells, cells), written along its diagonals: cells are numbered with y fastest."""
+    """The matrix (cells, cells) of one room in numpy."""
     nx, ny = diagonal.shape
     cells = nx * ny
-    matrix = np.zeros((cells, cells), dtype=diagonal.dtype)
-    entries, along = matrix.reshape(-1), cells + 1
-    entries[::along] = diagonal.reshape(-1)
-    entries[ny * cells :: along] = -parts.from_west.reshape(-1)
-    entries[ny::along][: cells - ny] = -parts.from_east.reshape(-1)
-    if ny == 1:
-        return matrix
-    # Between two columns of cells nothing enters along y.
-    south, north = np.zeros((nx, ny), diagonal.dtype), np.zeros((nx, ny), diagonal.dtype)
-    south[:, 1:], north[:, :-1] = parts.from_south, parts.from_north
-    entries[cells::along] = -south.reshape(-1)[1:]
-    entries[1::along] = -north.reshape(-1)[:-1]
-    return matrix
+    matrix = np.zeros(cells * cells, diagonal.dtype)
+    beside = np.concatenate([part.reshape(-1) for part in parts])
+    places = _entry_places(nx, ny)
+    matrix[places[:cells]], matrix[places[cells:]] = diagonal.reshape(-1), -beside
+    return matrix.reshape(cells, cells)
 
 
 def _factorise_columns(model: RoomModel, diagonal: Array, parts: Entering, *, xp: Namespace) -> ColumnFactor:
@@ -503,9 +493,20 @@ def right_hand_side(
     temp_amb_c: Array,
 ) -> Array:
     """Heat that enters the cells whatever their temperature, W, (nx, ny) or (nx, ny, B); see :func:`advance`."""
-    heat = (model.heat_to @ heat_w).reshape(structure_c.shape)
-    held = equations.old_share * structure_c + equations.amb_share * temp_amb_c
-    return heat + equations.supply * temp_supply_c + equations.outdoors * temp_amb_c + model.structure_w_per_k * held
+    held_c = _held_c(equations, structure_c, temp_amb_c)
+    return _right_hand_side(model, equations, held_c, heat_w, temp_supply_c, temp_amb_c)
+
+
+def _held_c(equations: RoomEquations, structure_c: Array, temp_amb_c: Array) -> Array:
+    """What a structure's new temperature owes to its old one and to outdoors, degC."""
+    return equations.old_share * structure_c + equations.amb_share * temp_amb_c
+
+
+def _right_hand_side(
+    model: RoomModel, equations: RoomEquations, held_c: Array, heat_w: Array, temp_supply_c: Array, temp_amb_c: Array
+) -> Array:
+    heat = (model.heat_to @ heat_w).reshape(held_c.shape)
+    return heat + equations.supply * temp_supply_c + equations.outdoors * temp_amb_c + model.structure_w_per_k * held_c
 
 
 def advance(
@@ -530,13 +531,14 @@ def advance(
     Returns:
         Air and structure at the end.
     """
-    air = factor.solve(right_hand_side(model, equations, structure_c, heat_w, temp_supply_c, temp_amb_c))
-    return RoomTemps(air, structure_after(equations, air, structure_c, temp_amb_c))
+    held_c = _held_c(equations, structure_c, temp_amb_c)
+    air = factor.solve(_right_hand_side(model, equations, held_c, heat_w, temp_supply_c, temp_amb_c))
+    return RoomTemps(air, equations.air_share * air + held_c)
 
 
 def structure_after(equations: RoomEquations, air_c: Array, structure_c: Array, temp_amb_c: Array) -> Array:
     """Structure at the end of a sub-step from the air then and the structure before, degC."""
-    return equations.air_share * air_c + equations.old_share * structure_c + equations.amb_share * temp_amb_c
+    return equations.air_share * air_c + _held_c(equations, structure_c, temp_amb_c)
 
 
 def inlet_temps_c(model: RoomModel, air_c: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,20 @@ def test_miners_trip_in_a_hall_without_fans_and_lose_their_hashes() -> None:
     assert outcome.hashrate_ths.sum() < 0.9 * HALL.miners.hashrate_ths.sum()
 
 
+def test_a_trip_and_its_end_are_not_missed_where_steps_without_one_are_cut_short() -> None:
+    always = replace(NUMPY, may_reach=lambda x, limit: True)
+    air, groups = weather(20.0), []
+    state = looked = start_state(HALL, air.temp_c, xp=NUMPY)
+    for speed in (1.0, *[0.0] * 4, *[1.0] * 7):
+        state, _ = transition(state, command(speed), air, HALL, DT_S, xp=NUMPY)
+        looked, _ = transition(looked, command(speed), air, HALL, DT_S, xp=always)
+        np.testing.assert_array_equal(state.tripped, looked.tripped)
+        np.testing.assert_array_equal(state.temp_hot_c, looked.temp_hot_c)
+        groups.append(state.tripped.sum())
+    assert groups[0] == 0.0
+    assert max(groups) == 16.0 > groups[-1]
+
+
 def test_a_pad_lowers_the_intakes_and_takes_water() -> None:
     wet = build_hall(pad=PadParams(face_m2=28.0))
     _, dry_out = settle(1.0, 38.0, hall=wet)
@@ -112,6 +127,14 @@ def test_a_row_of_a_batch_is_the_hall_alone() -> None:
         np.testing.assert_allclose(state.structure_c[..., row], alone.structure_c, rtol=1e-9)
         np.testing.assert_allclose(outcome.temp_hot_max_c[:, row], alone_out.temp_hot_max_c, rtol=1e-9)
         np.testing.assert_allclose(outcome.power_miners_w[row], alone_out.power_miners_w, rtol=1e-9)
+
+
+def test_no_halls_are_stepped_as_well() -> None:
+    batch, none = HALL.to(np.asarray, batch=True), np.zeros(0)
+    plant = PlantCommand(np.zeros((4, 0)), np.zeros((2, 0)), none, none)
+    state = start_state(batch, none, xp=NUMPY)
+    state, _ = transition(state, HallCommand(plant, np.ones((16, 0))), Weather(none, none, none), batch, DT_S, xp=NUMPY)
+    assert state.temp_hot_c.shape == (16, 0)
 
 
 @pytest.mark.parametrize(("kind", "tolerance"), [("float64", 1e-9), ("float32", 2e-3)])
