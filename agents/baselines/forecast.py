@@ -134,7 +134,7 @@ class Forecast:
         day = np.where(highest > 1e-3, next_4h / np.maximum(highest, 1e-3), next_4h)
         hours = quarter[:, None] // 4 + np.arange(horizon)
         hourly = self.peak_shape.reshape(-1, 4).mean(axis=1)[hours % 24]
-        chance = np.minimum(day[:, None] * hourly * np.where(hours < 24, 1.0, next_day_factor), 1.0)
+        chance: Floats = np.minimum(day[:, None] * hourly * np.where(hours < 24, 1.0, next_day_factor), 1.0)
         chance[:, 0] = now
         return chance
 
@@ -156,11 +156,14 @@ class Forecast:
             raise ParamsError(
                 explain(f"a forecast with wrong or missing values: {', '.join(wrong)}", origin="forecast")
             )
-        made = {name: np.array(v, np.float64) if isinstance(v, list) else v for name, v in values.items()}
+        made: dict[str, Any] = {
+            name: np.array(v, np.float64) if isinstance(v, list) else v for name, v in values.items()
+        }
         for name, value in made.items():
             if name != "scenario" and not np.isfinite(value).all():
                 raise ParamsError(explain(f"{name} of a forecast is not finite", origin="forecast"))
-        return cls(**{name: _frozen(v) if isinstance(v, np.ndarray) else v for name, v in made.items()})
+        frozen: dict[str, Any] = {name: _frozen(v) if isinstance(v, np.ndarray) else v for name, v in made.items()}
+        return cls(**frozen)
 
 
 @dataclass(frozen=True)
@@ -234,12 +237,12 @@ def least_absolute(features: Floats, target: Floats) -> Floats:
     features = np.ascontiguousarray(features)
     ridge = RIDGE * len(target) * np.eye(features.shape[1])
     scale = np.ones(len(target))
-    weights = np.zeros(features.shape[1])
+    weights: NDArray[np.floating] = np.zeros(features.shape[1])
     for _ in range(REWEIGHTINGS):
         weighted = (features * scale[:, None]).T
         weights = np.linalg.solve(weighted @ features + ridge, weighted @ target)
         scale = 1.0 / np.maximum(np.abs(target - features @ weights), ERROR_MIN)
-    return np.asarray(weights)
+    return np.asarray(weights, np.float64)
 
 
 def _frozen(values: Floats) -> Floats:

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +128,8 @@ def mpc_candidates(world: World) -> list[MPCParams]:
         grid["call_factor"] = (MPCParams().call_factor,)
     if world.scenario.tariff.price_known == "day_ahead":
         grid["quantile"] = (MPCParams().quantile,)
-    return [MPCParams(**dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())]
+    sets: list[dict[str, Any]] = [dict(zip(grid, v, strict=True)) for v in itertools.product(*grid.values())]
+    return [MPCParams(**values) for values in sets]
 
 
 @dataclass(frozen=True)
@@ -277,7 +278,7 @@ class MPC(Rule):
         state = nearest_state(kinds, read(observation, "level"))
         chosen = plan(kinds, self._moves, revenue, net, worth, standing, first_h, state)
         power_mw = kinds.power_mw[kinds.of_cohort]
-        level = power_mw[np.arange(power_mw.shape[0]), chosen] / power_mw.max(axis=-1)
+        level: Floats = power_mw[np.arange(power_mw.shape[0]), chosen] / power_mw.max(axis=-1)
         if not np.isfinite(cap_frac).any():
             return level
         return np.asarray(within_power(level, cap_frac[:, None], observation, self.knowledge, fleet, xp=NUMPY))

@@ -7,6 +7,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,17 +48,22 @@ class Played:
 
 
 class Contender(Protocol):
-    """One who takes part.
+    """One who takes part."""
 
-    Attributes:
-        name: in tables.
-        kind: ``rule``, ``mpc``, ``learned``, ``offline`` or ``foreign``.
-        summary: one line for reports.
-    """
+    @property
+    def name(self) -> str:
+        """In tables."""
+        ...
 
-    name: str
-    kind: str
-    summary: str
+    @property
+    def kind(self) -> str:
+        """``rule``, ``mpc``, ``learned``, ``offline`` or ``foreign``."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """One line for reports."""
+        ...
 
     def applies(self, offers_reserve: bool) -> bool:
         """Whether it is of use under a tariff with (or without) reserves."""
@@ -104,9 +110,12 @@ class TunedContender:
         chosen, validation_usd = {}, {}
         for scale in stage.settings.bench.scales:
             chosen[scale], validation_usd[scale] = pick(tried, scale)
+
+        def made(index: int) -> Policy:
+            return self.make(stage, [candidates[index]])[0]
+
         tested = {
-            index: stage.test(self.name, lambda index=index: self.make(stage, [candidates[index]])[0], plain[index])
-            for index in dict.fromkeys(chosen.values())
+            index: stage.test(self.name, partial(made, index), plain[index]) for index in dict.fromkeys(chosen.values())
         }
         best = plain[chosen[1.0]]
         return Played(

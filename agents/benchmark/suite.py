@@ -78,7 +78,7 @@ def places(settings: BenchmarkSettings, table: Mapping[str, Contender]) -> dict[
 
 def plan(settings: BenchmarkSettings, table: Mapping[str, Contender], where: Mapping[str, Place]) -> list[Task]:
     """All parts, scenario by scenario, long ones first."""
-    tasks = []
+    tasks: list[Task] = []
     for scenario, place in where.items():
         ordered = sorted(place.playing, key=lambda name: LONG_FIRST.index(table[name].kind))
         tasks.extend(Task(scenario, name) for name in ordered)

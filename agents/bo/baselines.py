@@ -104,7 +104,8 @@ class Sobol(_Measured):
 
 def _first_allowed(problem: TuningProblem, scaled: Vector, count: int) -> Vector:
     settings = problem.snap(problem.lower + scaled * (problem.upper - problem.lower))
-    return settings[problem.allowed(settings)][:count]
+    kept: Vector = settings[problem.allowed(settings)][:count]
+    return kept
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,9 @@ class TreeParzen(_Measured):
             ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         knobs = problem.device.knobs
-        spaces = {knob.name: optuna.distributions.IntDistribution(0, knob.count - 1) for knob in knobs}
+        spaces: dict[str, optuna.distributions.BaseDistribution] = {
+            knob.name: optuna.distributions.IntDistribution(0, knob.count - 1) for knob in knobs
+        }
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed + len(trials)))
         for trial in trials:
             if trial.measured is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -60,7 +61,7 @@ class BayesTuner:
         return _propose(self, problem, trials, count, seed, self._choose)
 
     def _choose(self, surrogate: Surrogate, settings: Vector, pending: Tensor | None, count: int, seed: int) -> Vector:
-        objective = GenericMCObjective(lambda samples, X: surrogate.score(samples, X))
+        objective = GenericMCObjective(_at_features(surrogate.score))
         constraints = _constraints(surrogate.problem)
         baseline = prune_inferior_points(
             surrogate.model, _here(surrogate), objective, constraints=constraints, sampler=_sampler(PRUNE_SAMPLES, seed)
@@ -102,7 +103,7 @@ class ParetoTuner:
         means = torch.as_tensor(surrogate.forecast(baseline).mean)
         values = merits(surrogate, means, baseline)
         reference = values.min(dim=0).values - 0.1 * (values.max(dim=0).values - values.min(dim=0).values) - 1e-3
-        objective = GenericMCMultiOutputObjective(lambda samples, X: merits(surrogate, samples, X))
+        objective = GenericMCMultiOutputObjective(_at_features(partial(merits, surrogate)))
         constraints = _constraints(surrogate.problem)
         acquisition = qLogNoisyExpectedHypervolumeImprovement(
             model=surrogate.model,
@@ -190,14 +191,31 @@ def _here(surrogate: Surrogate) -> Tensor:
     return features(surrogate.problem, np.unique(settings, axis=0))
 
 
-def _constraints(problem: TuningProblem) -> list:  # type: ignore[type-arg]
+def _at_features(score: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """An objective of samples and feature rows as BoTorch calls it: it may leave ``X`` out, but not in this module."""
+
+    def scored(samples: Tensor, X: Tensor | None) -> Tensor:
+        assert X is not None, "acquisition functions tell at which rows they sampled"
+        return score(samples, X)
+
+    return scored
+
+
+def _constraints(problem: TuningProblem) -> list[Callable[[Tensor], Tensor]]:
     """Limits on samples, each negative where it is kept."""
     at, least, hottest = columns(problem), least_margin(problem), hottest_c(problem)
-    kept = [lambda samples, m=m: least - samples[..., m] for m in range(at.margins.start, at.margins.stop)]
-    kept.append(lambda samples: (samples[..., at.temps].amax(dim=-1) - hottest) * 0.01)
-    if math.isfinite(problem.power_max_w):
-        kept.append(lambda samples: samples[..., POWER] - math.log(problem.power_max_w))
-    return kept
+
+    def margin(samples: Tensor, outcome: int) -> Tensor:
+        return least - samples[..., outcome]
+
+    def temps(samples: Tensor) -> Tensor:
+        return (samples[..., at.temps].amax(dim=-1) - hottest) * 0.01
+
+    def power(samples: Tensor) -> Tensor:
+        return samples[..., POWER] - math.log(problem.power_max_w)
+
+    margins = [partial(margin, outcome=m) for m in range(at.margins.start, at.margins.stop)]
+    return [*margins, temps, power] if math.isfinite(problem.power_max_w) else [*margins, temps]
 
 
 def _pick(acquisition, surrogate: Surrogate, settings: Vector, count: int) -> Vector:  # type: ignore[no-untyped-def]

@@ -11,5 +11,5 @@ def pareto_front(values: np.ndarray) -> np.ndarray:
     >>> pareto_front(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])).tolist()
     [True, True, False]
     """
-    better = (values[None] >= values[:, None]).all(axis=2) & (values[None] > values[:, None]).any(axis=2)
+    better = np.asarray((values[None] >= values[:, None]).all(axis=2) & (values[None] > values[:, None]).any(axis=2))
     return np.asarray(~better.any(axis=1))

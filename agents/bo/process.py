@@ -72,7 +72,8 @@ class Processes(Model):
             variances * torch.exp(-0.5 * (apart @ weights.T))
             for variances, weights in zip(self._vars, self._weights, strict=True)
         ]
-        return sum(parts[1:], parts[0]).movedim(-1, -3)
+        cov: Tensor = sum(parts[1:], parts[0]).movedim(-1, -3)
+        return cov
 
     def marginals(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of each outcome at feature rows (L, F), (L, M) each."""
@@ -153,7 +154,8 @@ class Joint(Posterior):
     def rsample_from_base_samples(self, sample_shape: torch.Size, base_samples: Tensor) -> Tensor:
         """Samples from standard normal draws (S, ..., Q, M), of the same shape."""
         root = psd_safe_cholesky(self._cov)
-        return self._mean + (root @ base_samples.movedim(0, -1).movedim(-2, -3)).movedim(-1, 0).mT
+        samples: Tensor = self._mean + (root @ base_samples.movedim(0, -1).movedim(-2, -3)).movedim(-1, 0).mT
+        return samples
 
     def rsample(self, sample_shape: torch.Size | None = None, **_: Any) -> Tensor:
         """Fresh samples, (S, ..., Q, M)."""

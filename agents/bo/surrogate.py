@@ -242,7 +242,8 @@ class Surrogate:
 
     def score(self, samples: Tensor, x: Tensor) -> Tensor:
         """The objective of samples, (..., N)."""
-        return self.problem.objective.score(*self.outcome(samples, x))
+        score: Tensor = self.problem.objective.score(*self.outcome(samples, x))
+        return score
 
     def mean_score(self, forecast: Forecast) -> Vector:
         """The objective at the means of the outcomes, (N,)."""

@@ -230,12 +230,12 @@ class GradientPlan:
         p, xp = self.params, torch_namespace()
         low = _tensor(self._low)[:, None]
         at = _tensor(settings).clone().requires_grad_()
-        state, ahead, price = _map(state, _tensor), [_map(air, _tensor) for air in ahead], _tensor(price)
+        state, ahead, prices = _map(state, _tensor), [_map(air, _tensor) for air in ahead], _tensor(price)
         steps = torch.optim.Adam([at], lr=p.rate)
-        best, least = at.detach().clone(), torch.full_like(price, np.inf)
+        best, least = at.detach().clone(), torch.full_like(prices, np.inf)
         for n in range(p.descents + 1):
             with torch.set_grad_enabled(n < p.descents):
-                cost = plan_usd(at, state, ahead, price, self._twin, self.world, p, xp=xp)
+                cost = plan_usd(at, state, ahead, prices, self._twin, self.world, p, xp=xp)
             better = cost.detach() < least
             best, least = torch.where(better, at.detach(), best), torch.where(better, cost.detach(), least)
             if n < p.descents:

@@ -80,7 +80,7 @@ class HottestChipPi:
         last = know.shares(observation)[..., fans[0]]
         speed = np.clip(last + moved, p.speed_min, 1.0)
         outdoors_c = know.read(observation, "temp_amb_c")
-        return know.action(speed, speed=speed, pad_duty=1.0 * (outdoors_c > p.pad_above_c))
+        return know.action(speed, speed=speed, pad_duty=np.where(outdoors_c > p.pad_above_c, 1.0, 0.0))
 
     def reset(self, done: Array | None = None) -> None:
         """Forget the last error of finished rows."""

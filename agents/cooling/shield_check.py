@@ -126,8 +126,8 @@ def check_shield(
         on_step()
     changed, seen = shield.changed
     steps = len(rows) * world.horizon_steps
-    counts = (tuple(part.tolist()) for part in (broken, *kept))
-    return ShieldCheck(len(rows), steps, *counts, int(ever.sum()), float(changed / seen))
+    count, avoidable, avoidable_1h = (tuple(part.tolist()) for part in (broken, *kept))
+    return ShieldCheck(len(rows), steps, count, avoidable, avoidable_1h, int(ever.sum()), float(changed / seen))
 
 
 def _could_keep(
@@ -146,8 +146,7 @@ def _could_keep(
     index = np.repeat(halls, count)
     ahead = [pick_weather(true_weather(world, rows, step - back), index) for back in range(lead)[::-1]]
     kept = truth.keeps(pick_rows(states[-lead], index), np.tile(shield.others, (len(halls), 1)), ahead)
-    could: npt.NDArray[np.bool_] = kept.reshape(len(halls), count).any(axis=1)
-    return could
+    return np.asarray(kept.reshape(len(halls), count).any(axis=1))
 
 
 def spread_rows(world: CoolingWorld, split: str, count: int) -> Ints:

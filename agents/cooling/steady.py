@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from agents.cooling.knowledge import CoolingKnowledge, Floats
 from minesim.arrays import NUMPY, Array
@@ -48,9 +49,10 @@ class SteadyMap:
     hottest_c: Floats
 
     @property
-    def allowed(self) -> np.ndarray:
+    def allowed(self) -> npt.NDArray[np.bool_]:
         """Whether no limit is broken, (T, H, S)."""
-        return self.broken == 0.0
+        allowed: npt.NDArray[np.bool_] = self.broken == 0.0
+        return allowed
 
     def cell(self, temp_c: Floats, rel_humidity_pct: Floats) -> tuple[np.ndarray, np.ndarray]:
         """Row of the map for outdoor air, on the warm and humid side."""
@@ -67,9 +69,9 @@ def steady_map(world: CoolingWorld) -> SteadyMap:
     pads = PADS if "pad_duty" in world.action_names else PADS[:1]
     settings = list(itertools.product(SPEEDS, pads, LOADS))
     parts = [_settle(world, temp_c, settings) for temp_c in TEMPS_C]
-    columns = (np.array(column) for column in zip(*settings, strict=True))
+    speeds, pad_duties, loads = (np.array(column) for column in zip(*settings, strict=True))
     energy_w, other, broken, hottest_c = (np.stack(part) for part in zip(*parts, strict=True))
-    return SteadyMap(*columns, energy_w, other, broken, hottest_c)
+    return SteadyMap(speeds, pad_duties, loads, energy_w, other, broken, hottest_c)
 
 
 def _settle(world: CoolingWorld, temp_c: float, settings: Sequence[tuple[float, float, float]]) -> tuple[Floats, ...]:
@@ -86,7 +88,7 @@ def _settle(world: CoolingWorld, temp_c: float, settings: Sequence[tuple[float, 
     command = command_of(action.T, world.action_names, hall, world.parts, xp=NUMPY)
     state, outcome = settle(hall, command, weather, dt_s, xp=NUMPY)
     free = reward_terms(task, outcome, hall, np.zeros(rows), dt_s, xp=NUMPY)
-    other = -sum(free.values()) * 3600.0 / dt_s
+    other = -sum(free.values(), np.zeros(rows)) * 3600.0 / dt_s
     count = hall.miners.count
     energy_w = outcome.power_cooling_w + np.sum(count * (outcome.power_fan_w + outcome.power_leak_w), axis=0)
     hottest_c = outcome.temp_hot_max_c.max(axis=0)

@@ -39,7 +39,7 @@ def draw_course(plan: RoomPlan, rows: int, ratio: tuple[float, float], rng: np.r
         A record without sensors.
     """
     hours = load_weather(CITY)
-    begin = hours["time"].to_numpy()[int(rng.integers(0, hours.sizes["time"] - rows * STEP_S / 3600.0 - 2))]
+    begin = hours["time"].to_numpy()[int(rng.integers(0, int(hours.sizes["time"] - rows * STEP_S / 3600.0 - 2)))]
     time = begin + (np.arange(rows) + 1) * np.timedelta64(int(STEP_S), "s")
     temp_amb_c = hours["temp_amb_c"].interp(time=time).to_numpy()
     groups, fans, dampers = plan.groups, plan.fans, plan.dampers

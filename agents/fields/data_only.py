@@ -150,7 +150,7 @@ def _process(at: Floats, seen: Floats, search: int) -> Callable[[Floats], tuple[
     places.lengthscale, inputs.lengthscale = torch.tensor(in_room), of_input
     kernel.outputscale, noise.noise = RISE_K**2, NOISE_K**2
     fit_gpytorch_mll(ExactMarginalLogLikelihood(noise, model), optimizer_kwargs={"options": {"maxiter": SEARCH_STEPS}})
-    model.set_train_data(points, values[:, 0], strict=False)
+    model.set_train_data(points, values[:, 0], strict=False)  # type: ignore[operator]  # GPyTorch has no types
     model.eval()
 
     def estimate(where: Floats) -> tuple[Floats, Floats]:

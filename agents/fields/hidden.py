@@ -242,4 +242,5 @@ def true_fields(course: RoomTelemetry, parameters: HiddenParameters) -> Iterator
         air = None
         for _ in range(SUB_STEPS):
             air, structure = advance_fine(room, structure, heat, supply_c, amb_c, corrections=1, start_c=air)
+        assert air is not None, "SUB_STEPS is at least 1"
         yield air

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from agents.fields.data_only import AisleRbf, Kriging
@@ -32,7 +33,7 @@ METHODS: Final[Mapping[str, Callable[[], FieldMethod]]] = {
     "calibrated_coarse": lambda: CalibratedTwin("calibrated 24x12, faults", COARSE),
     "calibrated_no_faults": lambda: CalibratedTwin("calibrated 48x24, no faults", FitSettings(faults=False)),
     "calibrated": lambda: CalibratedTwin("calibrated 48x24, faults (default)"),
-    **{name: lambda name=name: network(name) for name in ("pinn", "pinn_points", "pinn_seed", "plain_network")},
+    **{name: partial(network, name) for name in ("pinn", "pinn_points", "pinn_seed", "plain_network")},
 }
 """Entry name -> a fresh method."""
 

@@ -118,7 +118,8 @@ def _update(seen: Floats, missed: Floats, variance: float) -> tuple[Floats, Floa
 
 
 def _spread(left: Floats, away: Floats) -> Floats:
-    return np.sqrt(((left.T @ away) ** 2).sum(axis=0))
+    spread: Floats = np.sqrt(((left.T @ away) ** 2).sum(axis=0))
+    return spread
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -165,16 +167,18 @@ def behaviours(
         raise ParamsError(explain(f"noise is {noise:g}", allowed="0 to 1"))
     if not policies and learned is None:
         raise ParamsError(explain("no policy is named", fix="Name rules, a training run, or both."))
-    makers = [(name, lambda name=name: build_rule(name, world)) for name in dict.fromkeys(policies)]
+    makers: list[tuple[str, Callable[[], Policy]]] = [
+        (name, partial(build_rule, name, world)) for name in dict.fromkeys(policies)
+    ]
     if learned is not None:
         folder = Path(learned)
-        makers.append((f"learned_{folder.resolve().name}", lambda: _learned(folder, world)))
+        makers.append((f"learned_{folder.resolve().name}", partial(_learned, folder, world)))
     found = []
     for name, make in makers:
         label = re.sub(r"\W+", "_", name)
         found.append(Behaviour(label, make(), NoNoise()))
         if noise > 0.0:
-            kind = PriceBlocks(noise, world) if noise_kind == "price" else ActionWalk(noise, world)
+            kind: Noise = PriceBlocks(noise, world) if noise_kind == "price" else ActionWalk(noise, world)
             found.append(Behaviour(f"{label}_noisy", make(), kind))
     return found
 

@@ -54,7 +54,7 @@ def collect(
     """
     steps, envs = world.horizon_steps, len(seeds)
     core = SiteCore(world, envs)
-    core.seed(seeds)
+    core.seed(seeds.tolist())
     drawn = np.stack([behaviour.noise.draw(np.random.default_rng([NOISE_STREAM, int(s)]), steps) for s in seeds], 1)
     observations = np.empty((steps + 1, envs, core.schema.size), np.float32)
     actions = np.empty((steps, envs, world.action_size), np.float32)

@@ -82,8 +82,7 @@ def read_decisions(root: str | Path, ids: Sequence[str], world: World, agent: Le
     rows = 0
     for dataset_id in ids or dataset_ids(root):
         dataset = open_dataset(root, dataset_id)
-        about = dict(dataset.storage.metadata).get(ABOUT)
-        _check_fits(about, world, dataset_id)
+        about = _fitting(dict(dataset.storage.metadata).get(ABOUT), world, dataset_id)
         earned, steps = 0.0, 0
         for episode in episodes_of(dataset, root):
             count = len(episode.rewards) // repeat
@@ -172,11 +171,12 @@ class PriceOfPower:
         return 0.5 * (above + below)
 
     def _scaled(self, adder: Floats) -> Floats:
-        return np.clip(symlog(adder, xp=NUMPY) / self.log_max, -1.0, 1.0)
+        scaled: Floats = np.clip(symlog(adder, xp=NUMPY) / self.log_max, -1.0, 1.0)
+        return scaled
 
 
-def _check_fits(about: dict[str, Any] | None, world: World, dataset_id: str) -> None:
-    """Whether data are of the training period of this site, tariff and control step."""
+def _fitting(about: dict[str, Any] | None, world: World, dataset_id: str) -> dict[str, Any]:
+    """What data say of themselves, which has to be the training period of this site, tariff and control step."""
     origin = f"data set {dataset_id!r}"
     if about is None:
         raise DataFileError(
@@ -200,3 +200,4 @@ def _check_fits(about: dict[str, Any] | None, world: World, dataset_id: str) -> 
             raise ParamsError(
                 explain(f"the data are of {told}", allowed=allowed, origin=origin, fix="Write data for this site.")
             )
+    return about

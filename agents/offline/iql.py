@@ -15,7 +15,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
 from agents.offline.settings import LearnerSettings
-from agents.rl.network import ACTIVATIONS
+from agents.rl.network import ACTIVATIONS, sizes_of
 
 LOG_STD_MIN = -5.0
 ADVANTAGE_STD_MIN = 1e-6
@@ -63,7 +63,7 @@ class IQL:
 
     def __init__(self, network: ActorCriticPolicy, agent: LearnerSettings) -> None:
         self.network, self.agent = network, agent
-        n_obs, n_raw = network.observation_space.shape[0], network.action_space.shape[0]
+        n_obs, n_raw = sizes_of(network)
         self.critic = TwinCritic(n_obs, n_raw, agent).to(network.device)
         self.slow = TwinCritic(n_obs, n_raw, agent).to(network.device).requires_grad_(False)
         self.slow.load_state_dict(self.critic.state_dict())
@@ -92,7 +92,7 @@ class IQL:
         policy_loss = -(weight * log_prob).mean()
         # The three losses share no weights, so one step is the three steps of the paper.
         self.optimiser.zero_grad(set_to_none=True)
-        (value_loss + critic_loss + policy_loss).backward()
+        torch.autograd.backward(value_loss + critic_loss + policy_loss)
         nn.utils.clip_grad_norm_(self.weights, agent.max_grad_norm)
         self.optimiser.step()
         with torch.no_grad():

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ def _write_one(
     dataset: Any = None
     name = f"hashrate_tuning/{re.sub(r'[^0-9A-Za-z]+', '_', options.scenario)}/{actor.name}-v0"
     for seeds in in_batches(first_seed, options.episodes, options.envs):
-        episodes = collect(actor, world, seeds, lambda seeds=seeds: on_step(len(seeds)))
+        episodes = collect(actor, world, seeds, partial(on_step, len(seeds)))
         buffers = [_buffer(episode) for episode in episodes]
         if dataset is None:
             dataset = created(root, name, buffers, **_record(actor, world, options))

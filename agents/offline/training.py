@@ -16,7 +16,7 @@ from agents.offline.settings import OfflineSettings
 from agents.rl.actions import build_actions
 from agents.rl.checkpoint import save_checkpoint, save_weights
 from agents.rl.evaluation import Judge
-from agents.rl.network import make_network
+from agents.rl.network import make_network, normalisation
 from agents.rl.policy import BEST, LAST, TrainedPolicy, describe_policy
 from agents.rl.resumable import ResumableTraining
 from agents.rl.tracking import Trackers
@@ -131,7 +131,7 @@ class OfflineTraining(ResumableTraining[Outcome, Progress]):
         data, agent = self.decisions, self.agent.network()
         network = make_network(agent, data.observations.shape[1], data.numbers.shape[1])
         network.to(self.settings.trainer.device)
-        network.features_extractor.update(data.observations)
+        normalisation(network).update(data.observations)
         self.learner = IQL(network, self.agent)
         device = network.device
         self._seen, self._numbers, self._rewards, self._first = (

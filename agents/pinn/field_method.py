@@ -50,7 +50,7 @@ class FieldNetwork:
     def fit(self, record: FieldRecord, rng: np.random.Generator) -> GridEstimate:
         """Train all members and join them; see :class:`agents.fields.protocol.FieldMethod`."""
         task = field_task(record, self.settings)
-        fields = []
+        fields: list[Floats] = []
         for number, own in enumerate(rng.spawn(self.settings.members)):
             network, _ = self.train(task, number, own)
             if fields and self.stop():

@@ -48,6 +48,8 @@ class PointTrunk(torch.nn.Module):
         widths: hidden layers.
     """
 
+    places: torch.Tensor
+
     def __init__(self, places: Floats, features: int, widths: Sequence[int]) -> None:
         super().__init__()
         self.register_buffer("places", torch.as_tensor(places, dtype=torch.float32))
@@ -92,6 +94,9 @@ class RoomNetwork(torch.nn.Module):
         size_k: size of the causes of a rise, (T, 1).
         unknowns: how many; their values are in units of their prior's standard deviation.
     """
+
+    features: torch.Tensor
+    size_k: torch.Tensor
 
     def __init__(
         self, trunk: PointTrunk | CellTrunk, features: torch.Tensor, size_k: torch.Tensor, unknowns: int

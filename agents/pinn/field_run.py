@@ -18,6 +18,7 @@ from agents.pinn.array_file import read_arrays, write_arrays
 from agents.pinn.field_method import FieldNetwork, Show, air_c, joined
 from agents.pinn.field_settings import FieldSettings
 from agents.pinn.field_task import field_task
+from agents.pinn.steady import Floats
 from agents.pinn.surrogate import arrays_of, put_arrays
 from minesim.bench.files import content_hash, write_json
 
@@ -74,7 +75,8 @@ def fit_field(
     task = field_task(room.record, settings)
     method = FieldNetwork(settings, show, stop)
     key = content_hash([room.key, room.record.rows, len(room.record.telemetry.sensors), asdict(settings), seed])
-    fields, unknowns, times, finished = [], {}, np.zeros(2), True
+    fields: list[Floats] = []
+    unknowns, times, finished = {}, np.zeros(2), True
     for number, rng in enumerate(np.random.default_rng(seed).spawn(settings.members)):
         path = folder / settings.name / f"member{number}.npz"
         network = task.network(0)

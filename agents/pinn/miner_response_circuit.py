@@ -123,7 +123,7 @@ class Circuit:
         physical = len(self.names)
         values = {name: torch.exp(weights[:, i, None]) for i, name in enumerate(self.names)}
         gains = torch.sigmoid(weights[:, None, physical : physical + GAINS])
-        slope, shift, out = weights[:, None, None, physical + GAINS :].split(self.hidden, dim=-1)
+        slope, shift, out = torch.split(weights[:, None, None, physical + GAINS :], self.hidden, dim=-1)
         return BoundCircuit(self, values, gains, (slope, shift, out))
 
     def predict(self, weights: torch.Tensor, inputs: torch.Tensor, readings: torch.Tensor) -> torch.Tensor:
@@ -214,14 +214,15 @@ class BoundCircuit:
         g, loss = self.values["chip_sink_w_per_k"] + none, self.values["psu_loss_share"]
         entries = (slope - g, g, none, g, -g - now.sink_air, none, loss * slope, none, -now.psu_air)
         source = (heat_w, now.sink_air * now.intake_c, loss * heat_w + now.standby_w + now.psu_air * now.intake_c)
-        return torch.stack(entries, dim=-1).unflatten(-1, (3, 3)), torch.stack(source, dim=-1)
+        return torch.unflatten(torch.stack(entries, dim=-1), -1, (3, 3)), torch.stack(source, dim=-1)
 
     def advance(self, nodes_c: torch.Tensor, now: Drives) -> torch.Tensor:
         """Nodes an interval later, (K, N, 3), degC; exact but for the curvature of leakage."""
         matrix, source = self.balance(nodes_c, now)
         rows = torch.cat([matrix, source[..., None]], dim=-1) * (self.circuit.sample_s / self.capacities()[..., None])
         over = torch.linalg.matrix_exp(torch.nn.functional.pad(rows, (0, 0, 0, 1)))[..., :3, :]
-        return (over[..., :3] @ nodes_c[..., None])[..., 0] + over[..., 3]
+        after: torch.Tensor = (over[..., :3] @ nodes_c[..., None])[..., 0] + over[..., 3]
+        return after
 
     def shown(self, nodes_c: torch.Tensor, now: Drives) -> torch.Tensor:
         """What sensors show at nodes, (K, N, 4), see ``TEMPS``, degC."""

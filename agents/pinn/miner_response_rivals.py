@@ -102,13 +102,13 @@ class PlainNetwork:
     def predict(self, weights: torch.Tensor, inputs: torch.Tensor, readings: torch.Tensor) -> torch.Tensor:
         """See :class:`agents.pinn.miner_response_fit.Predictor`; temperatures only."""
         sees, before = len(TEMPS) + len(INPUTS) + 1, readings.shape[1] - 1
-        inner = weights[:, : self.hidden * sees].unflatten(-1, (sees, self.hidden))
-        outer = weights[:, self.hidden * sees :].unflatten(-1, (self.hidden + 1, len(TEMPS)))
+        inner = torch.unflatten(weights[:, : self.hidden * sees], -1, (sees, self.hidden))
+        outer = torch.unflatten(weights[:, self.hidden * sees :], -1, (self.hidden + 1, len(TEMPS)))
         units = torch.tensor([self.rated_w, 1.0, 1.0, 1.0, 1.0, 1.0], dtype=inputs.dtype)
         scaled = (inputs / units - torch.as_tensor(INPUT_CENTRES)) / torch.as_tensor(INPUT_SPREADS)
         scaled = torch.cat([scaled, torch.ones_like(scaled[..., :1])], dim=-1)
         driven = scaled[:, before:].flatten(0, 1) @ inner[:, len(TEMPS) :]
-        driven = driven.unflatten(1, (len(inputs), -1))
+        driven = torch.unflatten(driven, 1, (len(inputs), -1))
         now = (readings[:, -3:, : len(TEMPS)].mean(1) - TEMP_CENTRE_C) / TEMP_SPREAD_K
         now = now.expand(len(weights), *now.shape)
         seen = []

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from agents.onnx_export import quiet_exporter, without_traces
+from agents.onnx_export import export_bytes
 from agents.pinn.steady import Floats, RoomSettings
 from agents.pinn.surrogate import Surrogate, rows_of
 from minesim.bench.files import write_whole
@@ -79,7 +78,7 @@ class OnnxSurrogate:
 
 def _export(surrogate: Surrogate) -> bytes:
     try:
-        import onnx
+        import onnx  # noqa: F401
         import onnxscript  # noqa: F401 - the exporter needs it
     except ImportError as error:
         raise MissingExtraError(
@@ -87,22 +86,7 @@ def _export(surrogate: Surrogate) -> bytes:
         ) from error
     sizes = (surrogate.groups + surrogate.fans + surrogate.dampers, surrogate.groups, 1, 1)
     example = tuple(torch.ones(3, size) for size in sizes)
-    rows = torch.export.Dim("rows")
-    buffer = io.BytesIO()
-    with quiet_exporter():
-        torch.onnx.export(
-            surrogate.eval(),
-            example,
-            buffer,
-            dynamo=True,
-            input_names=list(INPUTS),
-            output_names=[OUTPUT],
-            opset_version=OPSET,
-            dynamic_shapes=tuple({0: rows} for _ in sizes),
-            external_data=False,
-            verbose=False,
-        )
-    return without_traces(onnx.load_from_string(buffer.getvalue()))
+    return export_bytes(surrogate.eval(), example, INPUTS, [OUTPUT], OPSET)
 
 
 def _put(path: Path, content: bytes) -> None:

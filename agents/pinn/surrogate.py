@@ -40,6 +40,11 @@ class Surrogate(torch.nn.Module):
         width, layers: of the hidden layers.
     """
 
+    centre: torch.Tensor
+    spread: torch.Tensor
+    modes: torch.Tensor
+    scale: torch.Tensor
+
     def __init__(
         self, sizes: tuple[int, int, int], cells: tuple[int, int], modes: Floats, scale: Floats, width: int, layers: int
     ) -> None:
@@ -78,7 +83,7 @@ class Surrogate(torch.nn.Module):
             (B, nx, ny), K.
         """
         features, size = self.features(flows, heat, supply, rho_cp)
-        coefficients = self.layers((features - self.centre) / self.spread) * self.scale
+        coefficients: torch.Tensor = self.layers((features - self.centre) / self.spread) * self.scale
         return ((coefficients * size) @ self.modes.T).reshape(-1, self.nx, self.ny)
 
     def set_scales(self, settings: RoomSettings) -> None:

@@ -125,7 +125,8 @@ class HeatBalance:
         return torch.mean(torch.cat([p @ part for p, part in zip(self.inverses, parts, strict=True)], 1) ** 2)
 
     def _rise(self, surrogate: Surrogate, index: torch.Tensor) -> torch.Tensor:
-        return surrogate(*(part[index] for part in self.rows)).permute(1, 2, 0)
+        rise: torch.Tensor = surrogate(*(part[index] for part in self.rows))
+        return rise.permute(1, 2, 0)
 
 
 def lesson_of(

@@ -13,17 +13,18 @@ from tensordict import TensorDict
 
 from agents.rl.actions import RuleNumbers
 from agents.rl.learner import make_batch, sites_options
-from agents.rl.network import make_network
+from agents.rl.network import make_network, sizes_of
 from agents.rl.settings import TrainSettings
 from agents.rl.torch_env import GROUP, SiteTorchEnv
 from minesim.arrays import Array
 from minesim.envs.core import World
+from minesim.envs.torch_batch import TorchBatch
 
 KL_SAMPLES = 16384
 """Decisions over which the divergence of an iteration is measured."""
 
 
-class HorizonPPO(PPO):
+class HorizonPPO(PPO):  # type: ignore[misc]  # rsl-rl has no types
     """PPO that bootstraps a cut episode from its last observation, where rsl-rl takes the value before the step."""
 
     def process_env_step(
@@ -121,6 +122,7 @@ class BatchedLearner:
 
     def _make_env(self, world: World) -> SiteTorchEnv:
         batch = make_batch(self.settings, world)
+        assert isinstance(batch, TorchBatch), "trainer.name is batched"
         return SiteTorchEnv(batch, **sites_options(self.settings, world, self.numbers))
 
     def snapshot(self) -> dict[str, Any]:
@@ -148,7 +150,7 @@ def models_of(network: ActorCriticPolicy, sample: TensorDict) -> tuple[MLPModel,
         network: a network without memory.
         sample: observations as the sites give them.
     """
-    size = int(network.action_space.shape[0])
+    _, size = sizes_of(network)
     groups = {"actor": [GROUP], "critic": [GROUP]}
     noise = {"class_name": "GaussianDistribution", "std_type": "log"}
     actor = MLPModel(sample, groups, "actor", size, hidden_dims=[1], distribution_cfg=noise)

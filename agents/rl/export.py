@@ -6,7 +6,6 @@ into an action with every observation. On 10,000 observations the file has to gi
 
 from __future__ import annotations
 
-import io
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 from agents.baselines.base import action_for_level
 from agents.baselines.myopic import best_levels
 from agents.baselines.table import plain_params
-from agents.onnx_export import quiet_exporter, without_traces
+from agents.onnx_export import export_bytes, quiet_exporter, without_traces
 from agents.rl.actions import ActionMap, Direct, RuleResidual, ShadowPrice
 from agents.rl.policy import TrainedPolicy, load_policy
 from agents.rl.warm_start import gather
@@ -160,7 +159,7 @@ def export_policy(folder: Path, world: World, *, int8: bool = False) -> Exported
 
 def _run(content: bytes, policy: NetworkPolicy, trained: TrainedPolicy, world: World) -> OnnxPolicy:
     """The file as a bridge runs it."""
-    residual = isinstance(trained.actions, RuleResidual)
+    actions = trained.actions
     return OnnxPolicy(
         trained.name,
         content,
@@ -168,7 +167,7 @@ def _run(content: bytes, policy: NetworkPolicy, trained: TrainedPolicy, world: W
         n_act=world.action_size,
         numbers=policy.numbers,
         hold_steps=policy.hold_steps,
-        base=trained.actions.rule if residual else None,
+        base=actions.rule if isinstance(actions, RuleResidual) else None,
         base_scale=policy.base_scale,
     )
 
@@ -208,7 +207,7 @@ def _difference(policy: OnnxPolicy, trained: TrainedPolicy, observations: np.nda
 
 def _export(trained: TrainedPolicy) -> bytes:
     try:
-        import onnx
+        import onnx  # noqa: F401
         import onnxscript  # noqa: F401 - the exporter needs it
     except ImportError as error:
         raise MissingExtraError(
@@ -217,23 +216,7 @@ def _export(trained: TrainedPolicy) -> bytes:
     module = Deployed(trained.network, trained.actions).eval()
     sizes = (trained.n_obs, trained.actions.size, 1)
     example = tuple(torch.zeros(EXAMPLE_ROWS, size) for size in sizes)
-    rows = torch.export.Dim("rows")
-    buffer = io.BytesIO()
-    with quiet_exporter():
-        torch.onnx.export(
-            module,
-            example,
-            buffer,
-            dynamo=True,
-            input_names=list(INPUTS),
-            output_names=list(OUTPUTS),
-            opset_version=OPSET,
-            dynamic_shapes=tuple({0: rows} for _ in sizes),
-            external_data=False,
-            verbose=False,
-        )
-    model = onnx.load_from_string(buffer.getvalue())
-    return without_traces(model)
+    return export_bytes(module, example, INPUTS, OUTPUTS, OPSET)
 
 
 def _quantised(content: bytes) -> bytes:

@@ -22,15 +22,17 @@ from minesim.errors import MissingExtraError, ParamsError, explain
 
 
 class Learner(Protocol):
-    """A learner between two iterations.
+    """A learner between two iterations."""
 
-    Attributes:
-        env: where experience comes from.
-        network: what is trained.
-    """
+    @property
+    def env(self) -> TrainingSites:
+        """Where experience comes from."""
+        ...
 
-    env: TrainingSites
-    network: ActorCriticPolicy
+    @property
+    def network(self) -> ActorCriticPolicy:
+        """What is trained."""
+        ...
 
     def iterate(self) -> dict[str, float]:
         """Gather experience and learn from it once; figures for curves by name."""

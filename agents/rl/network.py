@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -14,6 +14,9 @@ from agents.rl.settings import AgentSettings
 from minesim.arrays import Array
 from minesim.errors import MissingExtraError, explain
 
+if TYPE_CHECKING:
+    from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+
 STD_MIN = 1e-2
 """Channels that hardly vary are not blown up; channels are scaled to order one already."""
 CLIP = 10.0
@@ -24,6 +27,12 @@ ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "elu": torch.nn.ELU
 
 class NormalisedObservation(BaseFeaturesExtractor):
     """Observations less their running mean, over their running deviation; the moments are part of the weights."""
+
+    mean: torch.Tensor
+    square: torch.Tensor
+    count: torch.Tensor
+    shift: torch.Tensor
+    factor: torch.Tensor
 
     def __init__(self, observation_space: gym.spaces.Box, *, active: bool = True) -> None:
         size = int(observation_space.shape[0])
@@ -45,7 +54,7 @@ class NormalisedObservation(BaseFeaturesExtractor):
     def update(self, observations: Array) -> None:
         """Take observations (..., n) into the running moments, a part at a time."""
         rows = torch.as_tensor(observations, device=self.mean.device)
-        for part in rows.flatten(0, -2).split(PART):
+        for part in torch.split(rows.flatten(0, -2), PART):
             self._take(part.double())
         std = torch.sqrt(torch.clamp(self.square - self.mean * self.mean, min=0.0))
         self.shift.copy_(self.mean.float())
@@ -91,7 +100,7 @@ def make_network(agent: AgentSettings, n_obs: int, n_raw: int) -> ActorCriticPol
     )
 
 
-def recurrent_network() -> type[ActorCriticPolicy]:
+def recurrent_network() -> type[RecurrentActorCriticPolicy]:
     """The class of networks with an LSTM.
 
     Raises:
@@ -104,6 +113,21 @@ def recurrent_network() -> type[ActorCriticPolicy]:
             explain("a recurrent policy needs sb3-contrib", fix="Run: pip install 'minesim[agents]'")
         ) from error
     return RecurrentActorCriticPolicy
+
+
+def normalisation(network: ActorCriticPolicy) -> NormalisedObservation:
+    """The part of a network that scales observations."""
+    part = network.features_extractor
+    assert isinstance(part, NormalisedObservation), "networks of this package scale their observations"
+    return part
+
+
+def sizes_of(network: ActorCriticPolicy) -> tuple[int, int]:
+    """Numbers of an observation and of an action."""
+    observed, acted = network.observation_space, network.action_space
+    assert isinstance(observed, gym.spaces.Box), "networks of this package see vectors"
+    assert isinstance(acted, gym.spaces.Box), "networks of this package give vectors"
+    return observed.shape[0], acted.shape[0]
 
 
 def is_actor(name: str) -> bool:

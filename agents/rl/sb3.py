@@ -6,6 +6,7 @@ from typing import Any
 
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents.rl.actions import RuleNumbers
@@ -35,31 +36,32 @@ class Sb3Learner:
         agent = settings.agent
         self.settings, self.numbers = settings, numbers
         self.env = self._make_env(world)
-        kind, place, network = PPO, PLACE, ActorCriticPolicy
+        options: dict[str, Any] = {
+            "learning_rate": agent.learning_rate,
+            "n_steps": agent.n_steps,
+            "batch_size": agent.batch_size,
+            "n_epochs": agent.epochs,
+            "gamma": agent.discount(),
+            "gae_lambda": agent.gae_lambda,
+            "clip_range": agent.clip_range,
+            "ent_coef": agent.ent_coef,
+            "vf_coef": agent.vf_coef,
+            "max_grad_norm": agent.max_grad_norm,
+            "target_kl": agent.target_kl,
+            "policy_kwargs": policy_options(agent),
+            "device": settings.trainer.device,
+            "seed": settings.seed,
+        }
+        self.place: tuple[str, ...] = PLACE
+        self.model: OnPolicyAlgorithm
         if agent.lstm_size:
             network = recurrent_network()
             from sb3_contrib import RecurrentPPO
 
-            kind, place = RecurrentPPO, (*PLACE, "_last_lstm_states")
-        self.place = place
-        self.model = kind(
-            network,
-            self.env,
-            learning_rate=agent.learning_rate,
-            n_steps=agent.n_steps,
-            batch_size=agent.batch_size,
-            n_epochs=agent.epochs,
-            gamma=agent.discount(),
-            gae_lambda=agent.gae_lambda,
-            clip_range=agent.clip_range,
-            ent_coef=agent.ent_coef,
-            vf_coef=agent.vf_coef,
-            max_grad_norm=agent.max_grad_norm,
-            target_kl=agent.target_kl,
-            policy_kwargs=policy_options(agent),
-            device=settings.trainer.device,
-            seed=settings.seed,
-        )
+            self.place = (*PLACE, "_last_lstm_states")
+            self.model = RecurrentPPO(network, self.env, **options)
+        else:
+            self.model = PPO(ActorCriticPolicy, self.env, **options)
         self.model.set_logger(Logger(folder=None, output_formats=[]))
 
     @property
@@ -70,7 +72,8 @@ class Sb3Learner:
     def iterate(self) -> dict[str, float]:
         """Gather experience and learn from it once."""
         agent, logged = self.settings.agent, self.model.logger.name_to_value
-        self.model.learn(agent.envs * agent.n_steps, log_interval=None, reset_num_timesteps=False)
+        # It is declared an int, but None is what turns its own log off.
+        self.model.learn(agent.envs * agent.n_steps, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
         figures = {name: float(logged[name]) for name in SHOWN if name in logged}
         logged.clear()
         return figures

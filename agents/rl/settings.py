@@ -217,7 +217,7 @@ def discount_of_half_life(half_life_h: float, period_h: float) -> float:
     >>> round(discount_of_half_life(5.747, 5.0 / 60.0), 4)
     0.99
     """
-    return 0.5 ** (period_h / half_life_h)
+    return float(0.5 ** (period_h / half_life_h))
 
 
 def half_life_of_discount(gamma: float, period_h: float) -> float:

@@ -18,7 +18,7 @@ GROUP = "policy"
 """The one group of observations; policy and value network see the same."""
 
 
-class SiteTorchEnv(TrainingSites, VecEnv):
+class SiteTorchEnv(TrainingSites, VecEnv):  # type: ignore[misc]  # rsl-rl has no types
     """Training sites for learners that want tensors.
 
     ``extras`` have ``time_outs`` (B,) as rsl-rl expects them, and where a row ended ``ended`` (indices of rows) and

@@ -18,7 +18,7 @@ from agents.rl.actions import build_actions, build_rule, rule_numbers, settled
 from agents.rl.checkpoint import random_state, save_checkpoint, save_weights, set_random_state
 from agents.rl.evaluation import Judge
 from agents.rl.learner import Learner, check_device, make_learner
-from agents.rl.network import is_actor
+from agents.rl.network import is_actor, normalisation
 from agents.rl.policy import BEST, LAST, TrainedPolicy, describe_policy
 from agents.rl.resumable import Course, ResumableTraining
 from agents.rl.settings import ON_A_RULE, TrainSettings
@@ -177,7 +177,7 @@ class Training(ResumableTraining[Outcome, Progress]):
         if constraint.kind == "lagrangian":
             self.cost_weight = max(0.0, self.cost_weight + constraint.step * (means["cost"] - constraint.limit))
         if agent.normalise_observations:
-            learner.network.features_extractor.update(learner.seen())
+            normalisation(learner.network).update(learner.seen())
         told = {f"train/{name}": value for name, value in means.items()}
         return told | {"train/cost_weight": self.cost_weight} | learned
 
@@ -210,7 +210,7 @@ class Training(ResumableTraining[Outcome, Progress]):
         steps = max(1, round(days * 86400.0 / self.world.config.dt_ctrl_s))
         experience = gather(self._teacher(), self.world, warm.envs, steps, seed)
         if agent.normalise_observations:
-            self.network.features_extractor.update(experience.observations)
+            normalisation(self.network).update(experience.observations)
         if warm.rule:
             error = imitate(self.network, experience, warm.epochs, seed)
             self.tell(f"Imitated {warm.rule} on {len(experience.actions):,} actions; error {error:.3f} (range 2).")

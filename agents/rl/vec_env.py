@@ -52,7 +52,7 @@ class SiteVecEnv(TrainingSites, BatchVecEnv):
 
     def reset(self) -> Floats:
         """Begin all episodes."""
-        observation = self.begin(None if self._seeds[0] is None else list(self._seeds))
+        observation = self.begin([seed for seed in self._seeds if seed is not None] or None)
         self._reset_seeds()
         self._reset_options()
         return _numpy(observation)

@@ -36,7 +36,9 @@ class MapAsPolicy:
 
     def act(self, observation: NDArray[np.floating]) -> NDArray[np.floating]:
         """Action at zeros."""
-        return self.actions.action(observation, np.zeros((len(observation), self.actions.size), np.float32))
+        zeros = np.zeros((len(observation), self.actions.size), np.float32)
+        action: NDArray[np.floating] = self.actions.action(observation, zeros)
+        return action
 
     def reset(self, done: NDArray[np.bool_] | None = None) -> None:
         """Forget memory."""
@@ -76,10 +78,11 @@ def imitate(network: ActorCriticPolicy, experience: Experience, epochs: int, see
         total = 0.0
         for first in range(0, len(order), BATCH):
             rows = torch.as_tensor(order[first : first + BATCH])
-            mean = network.get_distribution(observations[rows]).distribution.mean
-            loss = torch.nn.functional.mse_loss(mean, actions[rows])
+            told = network.get_distribution(observations[rows]).distribution
+            assert isinstance(told, torch.distributions.Normal), "networks of this package give normal distributions"
+            loss = torch.nn.functional.mse_loss(told.mean, actions[rows])
             optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
             total += loss.item() * len(rows)
     return float(np.sqrt(total / len(observations)))

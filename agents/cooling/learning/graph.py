@@ -35,6 +35,9 @@ class KindMoments(NormalisedObservation):
         kinds: of :data:`READING_KINDS`, (R,).
     """
 
+    share: torch.Tensor
+    kinds: torch.Tensor
+
     def __init__(self, kinds: torch.Tensor) -> None:
         count = len(READING_KINDS)
         super().__init__(gym.spaces.Box(-1.0, 1.0, (count,)))
@@ -90,6 +93,14 @@ class GraphFeatures(BaseFeaturesExtractor):
         width: H, numbers of a node.
         rounds: of messages.
     """
+
+    columns: torch.Tensor
+    reading_nodes: torch.Tensor
+    node_kinds: torch.Tensor
+    places: torch.Tensor
+    relations: torch.Tensor
+    means: torch.Tensor
+    pools: torch.Tensor
 
     def __init__(self, observation_space: gym.spaces.Box, graph: HallGraph, width: int, rounds: int) -> None:
         super().__init__(observation_space, (len(NODE_KINDS) + len(HIGHEST)) * width)

@@ -211,7 +211,8 @@ def _relations(nodes: list[Node]) -> Floats32:
             upwind[a, b] = _hears_upwind(first, second)
     weights = np.stack([closeness, closeness * upwind, closeness * upwind.T])
     total = weights.sum(axis=-1, keepdims=True)
-    return np.divide(weights, total, out=np.zeros_like(weights), where=total > 0.0).astype(np.float32)
+    shares: Floats32 = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0.0).astype(np.float32)
+    return shares
 
 
 def _distance_m(a: Iterable[float], b: Iterable[float]) -> float:

@@ -48,7 +48,9 @@ class Meaning:
         """Actions (B, A) of numbers (B, A), each in [-1, 1]."""
         if self.rule is None:
             return np.asarray(numbers, np.float64)
-        return np.clip(self.rule.act(observation) + self.scale * np.asarray(numbers, np.float64), -1.0, 1.0)
+        action = self.rule.act(observation) + self.scale * np.asarray(numbers, np.float64)
+        clipped: Floats = np.clip(action, -1.0, 1.0)
+        return clipped
 
 
 def network_options(agent: SacSettings, world: CoolingWorld) -> dict[str, Any]:

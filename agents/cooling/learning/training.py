@@ -14,17 +14,20 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3 import SAC
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.cooling.episodes import play, week_rows
 from agents.cooling.knowledge import knowledge_of
+from agents.cooling.learning.graph import GraphFeatures
 from agents.cooling.learning.halls import TrainingHalls
 from agents.cooling.learning.policy import BEST, Meaning, SacPolicy, describe_policy, network_options
 from agents.cooling.learning.settings import DIRECT, SacSettings, TrainCoolingSettings
 from agents.cooling.shield import Shield, Shielded
 from agents.cooling.steady import SteadyBest, steady_map
 from agents.rl.checkpoint import random_state, save_checkpoint, save_weights, set_random_state
+from agents.rl.network import NormalisedObservation
 from agents.rl.resumable import Course, ResumableTraining
 from agents.rl.tracking import Trackers
 from minesim.bench.files import content_hash
@@ -144,7 +147,8 @@ class CoolingTraining(ResumableTraining[Outcome, Outcome]):
 
     def _iterate(self) -> dict[str, float]:
         model = self.model
-        model.learn(CHUNK * self.agent.envs, log_interval=None, reset_num_timesteps=False)
+        # It is declared an int, but None is what turns its own log off.
+        model.learn(CHUNK * self.agent.envs, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
         self.outcome.steps = int(model.num_timesteps)
         logged = model.logger.name_to_value
         return {**self.halls.take_means(), **{name: float(logged[name]) for name in SHOWN if name in logged}}
@@ -182,7 +186,9 @@ class CoolingTraining(ResumableTraining[Outcome, Outcome]):
             seen.append(core.step(np.clip(action + 0.3 * rng.standard_normal(action.shape), -1.0, 1.0)).observation)
         policy = self.model.policy
         for part in (policy.actor, policy.critic, policy.critic_target):
-            part.features_extractor.update(np.stack(seen))
+            extractor = part.features_extractor
+            assert isinstance(extractor, NormalisedObservation | GraphFeatures), "see network_options"
+            extractor.update(np.stack(seen))
 
     # ------------------------------------------------------------------ judge, save, go on
 
@@ -204,7 +210,7 @@ class CoolingTraining(ResumableTraining[Outcome, Outcome]):
         trackers.log({"validation/fined_usd_per_week": outcome.judgements[-1].fined(fine_usd)}, outcome.steps)
 
     def _save(self) -> None:
-        model, buffer, outcome = self.model, self.model.replay_buffer, self.outcome
+        model, buffer, outcome = self.model, self._buffer, self.outcome
         filled = buffer.buffer_size if buffer.full else buffer.pos
         save_checkpoint(
             self.folder,
@@ -215,19 +221,31 @@ class CoolingTraining(ResumableTraining[Outcome, Outcome]):
                 "rule": None if outcome.rule is None else asdict(outcome.rule),
                 "policy": model.policy.state_dict(),
                 "optimisers": [item.state_dict() for item in self._optimisers()],
-                "log_ent_coef": model.log_ent_coef.detach(),
+                "log_ent_coef": self._log_ent_coef.detach(),
                 "buffer": {name: getattr(buffer, name)[:filled] for name in FILLED},
                 "place": (buffer.pos, buffer.full),
                 "random": random_state(),
             },
         )
 
+    @property
+    def _buffer(self) -> ReplayBuffer:
+        buffer = self.model.replay_buffer
+        assert buffer is not None, "SAC has made it"
+        return buffer
+
+    @property
+    def _log_ent_coef(self) -> torch.Tensor:
+        weight = self.model.log_ent_coef
+        assert weight is not None, "the weight of the entropy is learned"
+        return weight
+
     def _optimisers(self) -> list[Any]:
         model = self.model
         return [model.actor.optimizer, model.critic.optimizer, model.ent_coef_optimizer]
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        model, buffer, outcome = self.model, self.model.replay_buffer, self.outcome
+        model, buffer, outcome = self.model, self._buffer, self.outcome
         outcome.steps = model.num_timesteps = saved["steps"]
         outcome.judgements = [Judgement(**item) for item in saved["judgements"]]
         outcome.rule = None if saved["rule"] is None else Judgement(**saved["rule"])
@@ -235,7 +253,7 @@ class CoolingTraining(ResumableTraining[Outcome, Outcome]):
         for item, state in zip(self._optimisers(), saved["optimisers"], strict=True):
             item.load_state_dict(state)
         with torch.no_grad():
-            model.log_ent_coef.copy_(saved["log_ent_coef"])
+            self._log_ent_coef.copy_(saved["log_ent_coef"])
         for name, values in saved["buffer"].items():
             getattr(buffer, name)[: len(values)] = values
         buffer.pos, buffer.full = saved["place"]
