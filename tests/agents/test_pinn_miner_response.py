@@ -8,8 +8,9 @@ import torch
 
 from agents.pinn.miner_response_circuit import SHAPES, SIZES, Circuit
 from agents.pinn.miner_response_fit import fit, predicted, tensors
-from agents.pinn.miner_response_hidden import draw_hidden, record_steps
+from agents.pinn.miner_response_hidden import draw_hidden
 from agents.pinn.miner_response_judge import judged, settling_min
+from agents.pinn.miner_response_recorder import record_steps
 from agents.pinn.miner_response_rivals import fit_first_order
 from agents.pinn.miner_response_run import PRIOR_SHAPE, PRIOR_SIZE, PRIOR_WEIGHT
 from agents.pinn.miner_response_settings import MinerResponseSettings
