@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from agents.pinn.miner_response_record import TEMPS
+from agents.pinn.miner_response_record import INPUTS, PART, TEMPS, part_before
 from agents.pinn.steady import Floats
 from minesim.arrays import NUMPY
 from minesim.physics.firmware import effective_preset
@@ -52,13 +52,19 @@ def shown(state: SiteState, outcome: Outcome, psu_c: Floats, site: PreparedSite)
 
 
 def reported(
-    rows: list[dict[str, Floats]], every: int, power_bias: float, site: PreparedSite, rng: np.random.Generator
+    rows: list[dict[str, Floats]],
+    every: int,
+    before: int,
+    power_bias: float,
+    site: PreparedSite,
+    rng: np.random.Generator,
 ) -> tuple[Floats, Floats, Floats]:
     """Telemetry of what instruments showed at each tick.
 
     Args:
         rows: of :func:`shown`, a whole number of samples; the first sample only closes the first interval.
         every: ticks of a sample.
+        before: number of the interval of the step.
         power_bias: relative error of the firmware's power estimate.
         site: whose.
         rng: of the noise.
@@ -83,13 +89,19 @@ def reported(
             at["running"],
             np.where(at["duty"] < STANDING_DUTY, 0.0, at["duty"]),
             intake,
+            np.zeros_like(share),
         ],
         axis=-1,
-    )
+    )[:, 1:]
+    near = hashrate[:, before : before + 3] / curves.preset_hashrate_ths[0].max()
+    inputs[:, before, PART] = part_before(near)
+    for name in ("share", "rail"):
+        # After the step the interval was like the next one; until then, like the one before.
+        inputs[:, before, INPUTS.index(name)] = inputs[:, before + 1, INPUTS.index(name)]
     truth = np.stack([*(at[name] for name in TEMPS), mean["power_w"]], axis=-1)
     noise = rng.standard_normal(truth.shape)
     readings = np.round(truth + TEMP_NOISE_K * noise)
     outlet, power = TEMPS.index("outlet"), len(TEMPS)
     readings[..., outlet] = truth[..., outlet] + OUTLET_NOISE_K * noise[..., outlet]
     readings[..., power] = truth[..., power] * (1.0 + power_bias + POWER_NOISE * noise[..., power])
-    return inputs[:, 1:], readings, truth
+    return inputs, readings, truth

@@ -62,4 +62,4 @@ def _record(
         psu_c = next_psu_c(psu_c, state, outcome, site, hidden)
         if tick >= warm - every:
             rows.append(shown(state, outcome, psu_c, site))
-    return plan.kinds, *reported(rows, every, hidden.power_bias, site, rng)
+    return plan.kinds, *reported(rows, every, settings.before, hidden.power_bias, site, rng)
