@@ -9,8 +9,9 @@ Nodes: chips ``c``, boards with their heat sinks ``s`` and power supply ``p``; a
 Each physical number is learned as its logarithm, so that capacities and conductances are positive and heat is
 conserved whatever was learned. ``U`` follows the flow of air (fan speed and density at the intake) by a power law times
 a network of one input; ``dyn`` and ``leak`` are power laws in the preset. Over an interval inputs hold and leakage
-is linear in the chips' temperature: the step is then exact, by a matrix exponential. Before a step of workload an
-observer with learned gains leads the nodes along the readings; after it nothing is read.
+is linear in the chips' temperature: the step is then exact, by a matrix exponential. The interval of the step of
+workload has two parts, the first with the inputs of the interval before. Before it an observer with learned gains leads
+the nodes along the readings; after it nothing is read.
 
 Weights are one vector, or K of them at once, which gives a fit its derivatives in one pass.
 """
@@ -23,7 +24,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import torch
 
-from agents.pinn.miner_response_record import INPUTS, TEMPS
+from agents.pinn.miner_response_record import PART, TEMPS
 from agents.pinn.steady import Floats
 
 SIZES: Final = {
@@ -131,7 +132,7 @@ class Circuit:
 
         Args:
             weights: (K, P).
-            inputs: of all T intervals, (N, T, 6).
+            inputs: of all T intervals, (N, T, 7).
             readings: up to the step, (N, H + 1, 5).
 
         Returns:
@@ -142,10 +143,15 @@ class Circuit:
         nodes = bound.observed(drives, readings)
         seen = []
         for k in range(readings.shape[1] - 1, inputs.shape[1]):
-            now = drives.at(k)
-            after = bound.advance(nodes, now)
-            seen.append(torch.cat([bound.shown(after, now), bound.wall_w(nodes, after, now)[..., None]], dim=-1))
-            nodes = after
+            now, part = drives.at(k), inputs[:, k, PART]
+            begun, begun_w = nodes, 0.0
+            if bool(part.any()):
+                was = drives.at(k - 1)
+                begun = bound.advance(nodes, was, part)
+                begun_w = part * bound.wall_w(nodes, begun, was)
+            nodes = bound.advance(begun, now, 1.0 - part)
+            wall_w = begun_w + (1.0 - part) * bound.wall_w(begun, nodes, now)
+            seen.append(torch.cat([bound.shown(nodes, now), wall_w[..., None]], dim=-1))
         return torch.stack(seen, dim=-2)
 
 
@@ -166,10 +172,10 @@ class BoundCircuit:
     correction: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
     def drives(self, inputs: torch.Tensor) -> Drives:
-        """Heat and conductances of all intervals, (K, N, T), from inputs (N, T, 6)."""
+        """Heat and conductances of all intervals, (K, N, T), from inputs (N, T, 7)."""
         v = {name: value[..., None] for name, value in self.values.items()}
         rated_w = self.circuit.rated_w
-        preset_w, share, rail, run, duty, intake_c = (inputs[..., i] for i in range(len(INPUTS)))
+        preset_w, share, rail, run, duty, intake_c = (inputs[..., i] for i in range(PART))
         level = torch.log(preset_w / rated_w)
         flow = (duty + v["still_duty"]) * (DENSITY_TEMP_K / (intake_c + 273.15))
         log_flow = torch.log(flow)
@@ -216,10 +222,11 @@ class BoundCircuit:
         source = (heat_w, now.sink_air * now.intake_c, loss * heat_w + now.standby_w + now.psu_air * now.intake_c)
         return torch.unflatten(torch.stack(entries, dim=-1), -1, (3, 3)), torch.stack(source, dim=-1)
 
-    def advance(self, nodes_c: torch.Tensor, now: Drives) -> torch.Tensor:
-        """Nodes an interval later, (K, N, 3), degC; exact but for the curvature of leakage."""
+    def advance(self, nodes_c: torch.Tensor, now: Drives, part: torch.Tensor) -> torch.Tensor:
+        """Nodes after a part (N,) of an interval, (K, N, 3), degC; exact but for the curvature of leakage."""
         matrix, source = self.balance(nodes_c, now)
-        rows = torch.cat([matrix, source[..., None]], dim=-1) * (self.circuit.sample_s / self.capacities()[..., None])
+        rows = torch.cat([matrix, source[..., None]], dim=-1)
+        rows = rows * (self.circuit.sample_s * part[:, None] / self.capacities())[..., None]
         over = torch.linalg.matrix_exp(torch.nn.functional.pad(rows, (0, 0, 0, 1)))[..., :3, :]
         after: torch.Tensor = (over[..., :3] @ nodes_c[..., None])[..., 0] + over[..., 3]
         return after
@@ -242,7 +249,7 @@ class BoundCircuit:
         nodes = readings[:, 0, OBSERVED] - torch.stack([0.0 * below, below, 0.0 * below], dim=-1)
         for k in range(readings.shape[1] - 1):
             now = drives.at(k)
-            nodes = self.advance(nodes, now)
+            nodes = self.advance(nodes, now, torch.ones_like(readings[:, 0, 0]))
             missed = readings[:, k + 1, OBSERVED] - self.shown(nodes, now)[..., OBSERVED]
             nodes = nodes + self.gains * missed
         return nodes

@@ -29,7 +29,7 @@ class Predictor(Protocol):
     """A network whose weights are given to each call."""
 
     def predict(self, weights: torch.Tensor, inputs: torch.Tensor, readings: torch.Tensor) -> torch.Tensor:
-        """Readings after the step, (K, N, F, C), from weights (K, P), inputs (N, T, 6), readings before."""
+        """Readings after the step, (K, N, F, C), from weights (K, P), inputs (N, T, 7), readings before."""
         ...
 
 
@@ -42,7 +42,7 @@ class Fitted(NamedTuple):
 
 
 def tensors(records: StepRecords) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs, (N, T, 6), and readings up to the step, (N, H + 1, 5), in double precision."""
+    """Inputs, (N, T, 7), and readings up to the step, (N, H + 1, 5), in double precision."""
     return torch.as_tensor(records.inputs), torch.as_tensor(records.readings[:, : records.before + 1])
 
 

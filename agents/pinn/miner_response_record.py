@@ -9,9 +9,15 @@ import numpy as np
 
 from agents.pinn.steady import Floats
 
-INPUTS: Final = ("preset_w", "share", "rail", "run", "duty", "intake_c")
+INPUTS: Final = ("preset_w", "share", "rail", "run", "duty", "intake_c", "part")
 """Of an interval: power of its preset by the catalog (W), hashrate over the preset's, 1 while hashing, 1 while started,
-fan speed (share of full speed), air at the intake (degC)."""
+fan speed (share of full speed), air at the intake (degC), share of the interval that passed like the one before, before
+the others held (not 0 in the interval of the step only)."""
+PART: Final = INPUTS.index("part")
+JUMP: Final = 0.1
+"""Of stock hashrate: a smaller change between intervals does not tell when it happened (assumed)."""
+PART_UNTOLD: Final = 0.5
+"""What is expected then."""
 TEMPS: Final = ("chip", "board", "outlet", "psu")
 """Hottest chip, hottest board on its outlet side, outlet air, power supply, degC."""
 READINGS: Final = (*TEMPS, "power")
@@ -26,7 +32,7 @@ class StepRecords:
 
     Attributes:
         kinds: ``change``, ``start`` or ``stop``, (N,).
-        inputs: of the T intervals, see ``INPUTS``, (N, T, 6).
+        inputs: of the T intervals, see ``INPUTS``, (N, T, 7).
         readings: as reported, see ``READINGS``, (N, T + 1, 5).
         truth: the same without noise and rounding, (N, T + 1, 5).
         before: readings before the step, after the first.
@@ -52,7 +58,7 @@ class StepRecords:
 
     @property
     def inputs_after(self) -> Floats:
-        """Inputs of the intervals to predict, (N, F, 6)."""
+        """Inputs of the intervals to predict, (N, F, 7)."""
         return self.inputs[:, self.before :]
 
     @property
@@ -71,3 +77,16 @@ class StepRecords:
         last = self.readings[:, self.before + 1 - START_MEAN : self.before + 1, : len(TEMPS)]
         mean: Floats = last.mean(axis=1)
         return mean
+
+
+def part_before(hashrate: Floats) -> Floats:
+    """When the step came, as a share of its interval, (N,): mean hashrates tell.
+
+    Args:
+        hashrate: over stock hashrate, means of the intervals before, of and after the step, (N, 3).
+    """
+    was, mixed, became = hashrate.T
+    told = np.abs(was - became) > JUMP
+    part = np.divide(mixed - became, was - became, out=np.full_like(mixed, PART_UNTOLD), where=told)
+    clipped: Floats = np.clip(part, 0.0, 1.0)
+    return clipped

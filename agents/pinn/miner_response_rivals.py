@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from agents.pinn.miner_response_hidden import catalog_spec
-from agents.pinn.miner_response_record import INPUTS, TEMPS, StepRecords
+from agents.pinn.miner_response_record import INPUTS, PART, TEMPS, StepRecords
 from agents.pinn.steady import Floats
 from minesim.arrays import NUMPY
 from minesim.physics import asic, heatsink
@@ -20,8 +20,8 @@ STILL_DUTY: Final = 0.02
 TWIN_STEP_S: Final = 10.0
 FIRST_ORDER_START: Final = (10.0, 15.0, 0.7, 3.0, 0.5)
 """Kelvins while hashing without and with load, how they fall with air, minutes of the time constant and likewise."""
-INPUT_CENTRES: Final = np.array([1.0, 0.5, 0.5, 0.5, 0.5, 20.0])
-INPUT_SPREADS: Final = np.array([0.5, 0.5, 0.5, 0.5, 0.3, 15.0])
+INPUT_CENTRES: Final = np.array([1.0, 0.5, 0.5, 0.5, 0.5, 20.0, 0.0])
+INPUT_SPREADS: Final = np.array([0.5, 0.5, 0.5, 0.5, 0.3, 15.0, 0.5])
 TEMP_CENTRE_C: Final = 40.0
 TEMP_SPREAD_K: Final = 20.0
 """Fixed scales of a plain network's inputs (assumed)."""
@@ -66,13 +66,15 @@ def fit_first_order(records: StepRecords) -> FirstOrder:
 
 def _first_order(weights: Floats, records: StepRecords, channel: int) -> Floats:
     still_k, load_k, fall, minutes, fall_time = weights
-    preset_w, share, rail, _, duty, intake_c = np.moveaxis(records.inputs_after, -1, 0)
+    inputs = records.inputs[:, records.before - 1 :]
+    preset_w, share, rail, _, duty, intake_c, part = np.moveaxis(inputs, -1, 0)
     air = duty + STILL_DUTY
     aim = intake_c + (still_k * rail + load_k * share * preset_w / records.rated_w) * air**-fall
-    kept = np.exp(-records.sample_s / 60.0 / (minutes * air**-fall_time))
+    rate = records.sample_s / 60.0 / (minutes * air**-fall_time)
     now, seen = records.start_c[:, channel], []
-    for k in range(records.after):
-        now = aim[:, k] + (now - aim[:, k]) * kept[:, k]
+    for k in range(1, records.after + 1):
+        now = aim[:, k - 1] + (now - aim[:, k - 1]) * np.exp(-rate[:, k - 1] * part[:, k])
+        now = aim[:, k] + (now - aim[:, k]) * np.exp(-rate[:, k] * (1.0 - part[:, k]))
         seen.append(now)
     return np.stack(seen, axis=1)
 
@@ -104,10 +106,13 @@ class PlainNetwork:
         sees, before = len(TEMPS) + len(INPUTS) + 1, readings.shape[1] - 1
         inner = torch.unflatten(weights[:, : self.hidden * sees], -1, (sees, self.hidden))
         outer = torch.unflatten(weights[:, self.hidden * sees :], -1, (self.hidden + 1, len(TEMPS)))
-        units = torch.tensor([self.rated_w, 1.0, 1.0, 1.0, 1.0, 1.0], dtype=inputs.dtype)
+        units = torch.tensor([self.rated_w, *[1.0] * PART], dtype=inputs.dtype)
+        part = inputs[:, before:, PART:]
+        inputs = part * inputs[:, before - 1 : -1] + (1.0 - part) * inputs[:, before:]
+        inputs = torch.cat([inputs[..., :PART], part], dim=-1)
         scaled = (inputs / units - torch.as_tensor(INPUT_CENTRES)) / torch.as_tensor(INPUT_SPREADS)
         scaled = torch.cat([scaled, torch.ones_like(scaled[..., :1])], dim=-1)
-        driven = scaled[:, before:].flatten(0, 1) @ inner[:, len(TEMPS) :]
+        driven = scaled.flatten(0, 1) @ inner[:, len(TEMPS) :]
         driven = torch.unflatten(driven, 1, (len(inputs), -1))
         now = (readings[:, -3:, : len(TEMPS)].mean(1) - TEMP_CENTRE_C) / TEMP_SPREAD_K
         now = now.expand(len(weights), *now.shape)
@@ -130,7 +135,8 @@ def catalog_twin(model: str, records: StepRecords) -> Floats:
     """The twin with the catalog's parameters along the recorded fan and intake, (N, F, 4); it has no supply (NaN)."""
     site = build_site(catalog_spec(model))
     m, xp = site.miners, NUMPY
-    preset_w, share, rail, _, duty, intake_c = np.moveaxis(records.inputs_after, -1, 0)
+    inputs = records.inputs[:, records.before - 1 :]
+    preset_w, share, rail, _, duty, intake_c, part = np.moveaxis(inputs, -1, 0)
     powers = site.curves.preset_power_w[0]
     dyn_w = share * np.interp(preset_w, powers, m.board_dyn_w[0])
     leak_w = rail * np.interp(preset_w, powers, m.board_leak_w[0])
@@ -140,16 +146,20 @@ def catalog_twin(model: str, records: StepRecords) -> Floats:
     chip_c = start["chip"]
     sink_c = start["board"] - 0.5 * (start["outlet"] - intake_c[:, 0])
     seen = []
-    for k in range(records.after):
-        air = np.maximum(duty[:, k], STILL_DUTY)
-        stream = m.flow_max_w_per_k[0] / boards * air
-        ntu = heatsink.ntu_at_flow(m.ntu_ref[0], np.log(air), HA_EXPONENT, xp=xp)
-        ua = heatsink.ua_stream_w_per_k(-stream, -ntu, xp=xp)
-        for _ in range(int(records.sample_s / TWIN_STEP_S)):
+    air = np.maximum(duty, STILL_DUTY)
+    stream = m.flow_max_w_per_k[0] / boards * air
+    ntu = heatsink.ntu_at_flow(m.ntu_ref[0], np.log(air), HA_EXPONENT, xp=xp)
+    ua = heatsink.ua_stream_w_per_k(-stream, -ntu, xp=xp)
+    steps, rows = round(records.sample_s / TWIN_STEP_S), np.arange(len(records))
+    for k in range(1, records.after + 1):
+        for step in range(steps):
+            at = rows, np.where(step < np.round(part[:, k] * steps), k - 1, k)
             growth = asic.leakage_growth(chip_c, m.beta_per_k[0], m.temp_ref_c[0], xp=xp)
-            sources = heatsink.sink_source_w(chip_c, sink_c, dyn_w[:, k] + leak_w[:, k] * growth, network)
-            chip_c, sink_c = heatsink.node_temps_c(*sources, ua * intake_c[:, k], network.sink_diagonal + ua, network)
-        rise = ua * (sink_c - intake_c[:, k]) / stream
+            sources = heatsink.sink_source_w(chip_c, sink_c, dyn_w[at] + leak_w[at] * growth, network)
+            chip_c, sink_c = heatsink.node_temps_c(
+                *sources, ua[at] * intake_c[at], network.sink_diagonal + ua[at], network
+            )
+        rise = ua[:, k] * (sink_c - intake_c[:, k]) / stream[:, k]
         _, board_c = heatsink.board_sensor_temps_c(sink_c, rise)
         seen.append(np.stack([chip_c, board_c, intake_c[:, k] + rise, np.full_like(chip_c, np.nan)], axis=-1))
     return np.stack(seen, axis=1)

@@ -15,6 +15,7 @@ from agents.pinn import miner_response_rivals as rivals
 from agents.pinn.miner_response_circuit import SHAPES, SIZES, Circuit
 from agents.pinn.miner_response_fit import fit, predicted
 from agents.pinn.miner_response_judge import band_k, judged
+from agents.pinn.miner_response_recorder import record_steps
 from agents.pinn.miner_response_settings import MinerResponseSettings
 from minesim.bench.cells import PlainStore
 from minesim.bench.files import source_hash, write_json
@@ -40,7 +41,7 @@ def fit_miner(model: str, settings: MinerResponseSettings, seed: int) -> dict[st
         "outer": settings.outer,
     }
     records = {
-        name: hidden_miners.record_steps(model, hidden, "train" if name == "validation" else name, count, settings, rng)
+        name: record_steps(model, hidden, "train" if name == "validation" else name, count, settings, rng)
         for name, count in counts.items()
     }
     train = records["train"]

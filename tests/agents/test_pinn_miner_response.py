@@ -8,8 +8,10 @@ import torch
 
 from agents.pinn.miner_response_circuit import SHAPES, SIZES, Circuit
 from agents.pinn.miner_response_fit import fit, predicted, tensors
-from agents.pinn.miner_response_hidden import draw_hidden, record_steps
+from agents.pinn.miner_response_hidden import draw_hidden
 from agents.pinn.miner_response_judge import judged, settling_min
+from agents.pinn.miner_response_record import PART, part_before
+from agents.pinn.miner_response_recorder import record_steps
 from agents.pinn.miner_response_rivals import fit_first_order
 from agents.pinn.miner_response_run import PRIOR_SHAPE, PRIOR_SIZE, PRIOR_WEIGHT
 from agents.pinn.miner_response_settings import MinerResponseSettings
@@ -31,6 +33,14 @@ def priors(circuit, weights):
     return np.repeat([PRIOR_SIZE, PRIOR_SHAPE, PRIOR_WEIGHT], [sizes, shapes, rest])
 
 
+@pytest.fixture(scope="module")
+def learned(records):
+    train = records["train"]
+    circuit = Circuit(train.rated_w, train.sample_s, 8)
+    first = circuit.first(np.random.default_rng(1))
+    return circuit, fit(circuit, first, priors(circuit, first), train, 15).weights
+
+
 def test_heat_is_conserved_and_a_steady_node_is_heat_over_conductance(records):
     train = records["train"]
     circuit = Circuit(train.rated_w, train.sample_s, 8)
@@ -44,7 +54,7 @@ def test_heat_is_conserved_and_a_steady_node_is_heat_over_conductance(records):
     heat = now.dyn_w + bound.leakage_w(nodes[..., 0], now)
     torch.testing.assert_close(flows[..., :2].sum(-1), heat - to_air)
     for _ in range(3000):
-        nodes = bound.advance(nodes, now)
+        nodes = bound.advance(nodes, now, torch.ones(len(train), dtype=nodes.dtype))
     heat = now.dyn_w + bound.leakage_w(nodes[..., 0], now)
     torch.testing.assert_close(nodes[..., 1] - now.intake_c, heat / now.sink_air, rtol=1e-4, atol=1e-3)
 
@@ -72,15 +82,25 @@ def test_finds_a_known_circuit(records):
         assert found.weights[place] == pytest.approx(known[place], abs=0.03), name  # 3 %
 
 
-def test_unseen_steps_are_predicted_better_than_by_a_first_order_fit(records):
+def test_unseen_steps_are_predicted_better_than_by_a_first_order_fit(records, learned):
     train, unseen = records["train"], records["inner"]
-    circuit = Circuit(train.rated_w, train.sample_s, 8)
-    first = circuit.first(np.random.default_rng(1))
-    found = fit(circuit, first, priors(circuit, first), train, 15)
-    mine = judged(predicted(circuit, found.weights, unseen), unseen)["rmse_k"]
+    mine = judged(predicted(*learned, unseen), unseen)["rmse_k"]
     other = judged(fit_first_order(train).predict(unseen), unseen)["rmse_k"]
     for horizon in (2, 3):
         assert mine["chip"][horizon] < 0.7 * other["chip"][horizon]
+
+
+def test_hashrate_tells_when_a_step_came():
+    was, became, part = np.array([1.0, 0.5, 0.0]), np.array([0.0, 0.9, 0.0]), np.array([0.25, 0.8, 0.5])
+    mixed = part * was + (1.0 - part) * became
+    np.testing.assert_allclose(part_before(np.stack([was, mixed, became], axis=-1)), part)
+
+
+def test_boards_are_right_a_minute_after_a_stop_wherever_in_its_minute_it_came(records, learned):
+    unseen = records["inner"]
+    assert np.ptp(unseen.inputs[:, unseen.before, PART]) > 0.4
+    missed = predicted(*learned, unseen)[:, 0, 1] - unseen.truth_after[:, 0, 1]
+    assert np.abs(missed[unseen.kinds == "stop"]).max() < 2.0  # 4 K on average with the minute's last inputs
 
 
 def test_settling_is_the_last_time_outside_a_tenth_of_the_step():
