@@ -2,7 +2,7 @@
 
     python -m experiments.fit_pinn layout=container_40ft sensors=16      # field of a hidden room from its sensors
     python -m experiments.fit_pinn layout=container_40ft task=surrogate  # settings to field
-    python -m experiments.fit_pinn task=miner_response model="Antminer S19j Pro"   # after a step of workload
+    python -m experiments.fit_pinn task=miner_response                   # miners after a step of workload
 
 The same command again goes on where a stopped run stopped; a finished run only tells its result.
 """
@@ -23,6 +23,8 @@ from rich.table import Table
 
 from agents.pinn.settings import FitSettings
 from experiments.entry import STOPPED, StopSign, read_settings, telling_errors
+from minesim.bench.files import write_text
+from minesim.bench.pages import markdown
 from minesim.errors import MissingExtraError, explain
 
 if TYPE_CHECKING:
@@ -195,20 +197,28 @@ def tell_field(room: HiddenRoom, result: FieldResult, folder: Path, console: Con
 
 
 def fit_miners(settings: FitSettings, console: Console) -> tuple[Path, bool]:
-    """Fit circuits to hidden miners of a model. Returns the folder and whether all miners are done."""
+    """Fit circuits to hidden miners of some models. Returns the folder and whether all miners are done."""
     with telling_missing():
         import torch
 
         from agents.pinn.miner_response_run import run_miners
-        from agents.pinn.miner_response_tell import plot_miner, tell_miners
+        from agents.pinn.miner_response_tell import plot_miner, tables, tell_miners
     torch.set_num_threads(settings.threads)
     folder, sign = settings.folder, StopSign()
     with progress(console) as bar, sign.listening():
-        task = bar.add_task("hidden miners", total=settings.miner.seeds)
-        cells = run_miners(settings.model, settings.miner, settings.seed, folder, sign, lambda: bar.advance(task))
-    tell_miners(settings.model, cells, console)
-    plot_miner(folder / "responses.png", settings.model, cells[0])
-    return folder, len(cells) == settings.miner.seeds
+        total = settings.miner.seeds * len(settings.models)
+        task = bar.add_task("hidden miners", total=total)
+
+        def show(model: str) -> None:
+            bar.update(task, advance=1, description=model)
+
+        miners = run_miners(settings.models, settings.miner, settings.seed, folder, sign, show)
+    done = {model: cells for model, cells in miners.items() if cells}
+    tell_miners(done, console)
+    write_text(folder / "page.md", markdown(tables(done)))
+    model, cells = next(iter(done.items()))
+    plot_miner(folder / "responses.png", model, cells[0])
+    return folder, sum(map(len, miners.values())) == total
 
 
 @hydra.main(version_base="1.3", config_path="../conf/fit_pinn", config_name="fit_pinn")

@@ -54,11 +54,16 @@ def settling_error_min(predicted: Floats, records: StepRecords) -> float:
 
 
 def band_k(predicted: Floats, records: StepRecords) -> Floats:
-    """Half width that held 90 % of the readings of a validation, by minute and temperature, (F, 4), K."""
+    """Half width of a 90 % band by minute and temperature, (F, 4), K, from the errors on a validation's steps.
+
+    Split conformal prediction (Lei et al., J. Am. Stat. Assoc. 113 (2018) 1094) with steps as the exchangeable parts:
+    of n steps the quantile (1 + 1/n) 90 % is taken, since readings of one step err together.
+    """
     missed = np.abs(predicted[..., : len(TEMPS)] - records.readings_after[..., : len(TEMPS)])
     count = missed.shape[1]
     near = [missed[:, max(0, k - NEIGHBOURS) : k + NEIGHBOURS + 1].reshape(-1, len(TEMPS)) for k in range(count)]
-    widths: Floats = np.array([np.quantile(part, LEVEL, axis=0) for part in near])
+    level = min((1.0 + 1.0 / len(missed)) * LEVEL, 1.0)
+    widths: Floats = np.array([np.quantile(part, level, axis=0) for part in near])
     return widths
 
 

@@ -1,9 +1,10 @@
-"""Fit and judge all methods on hidden miners of a model; finished miners are kept, so that a stopped run goes on."""
+"""Fit and judge all methods on hidden miners of some models; a finished miner is kept, so that a stopped run goes on."""
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +18,11 @@ from agents.pinn.miner_response_fit import fit, predicted
 from agents.pinn.miner_response_judge import band_k, judged
 from agents.pinn.miner_response_recorder import record_steps
 from agents.pinn.miner_response_settings import MinerResponseSettings
+from agents.pinn.steady import Floats
 from minesim.bench.cells import PlainStore
 from minesim.bench.files import source_hash, write_json
-from minesim.bench.statistics import Interval, mean_interval
 
+Cell = dict[str, Any]
 SPLITS: Final = ("inner", "outer")
 METHODS: Final = ("circuit", "first order", "plain network", "catalog twin", "persistence")
 PRIOR_SIZE: Final = 0.7
@@ -90,35 +92,43 @@ def fit_miner(model: str, settings: MinerResponseSettings, seed: int) -> dict[st
 
 
 def run_miners(
-    model: str,
+    models: Sequence[str],
     settings: MinerResponseSettings,
     seed: int,
     folder: Path,
     stop: Callable[[], bool],
-    show: Callable[[], None],
-) -> list[dict[str, Any]]:
-    """All hidden miners of a model, up to a wish to stop; writes ``report.json`` with the circuits' values."""
-    store, done = PlainStore(folder / "miners"), []
+    show: Callable[[str], None],
+) -> dict[str, list[Cell]]:
+    """All hidden miners by model, up to a wish to stop; writes ``report.json`` with the circuits' values."""
+    store, done = PlainStore(folder / "miners"), {model: list[Cell]() for model in models}
     told_only = ("miner_response_tell.py",)
     sources = sorted(Path(__file__).parent.glob("miner_response_*.py"))
     code = source_hash(*(path for path in sources if path.name not in told_only))
-    for number in range(seed, seed + settings.seeds):
+    for model, number in itertools.product(models, range(seed, seed + settings.seeds)):
         spec = {"model": model, "settings": {**asdict(settings), "seeds": 0}, "seed": number, "code": code}
         cell = store.load(spec)
         if cell is None:
             store.save(spec, fit_miner(model, settings, number))
             cell = store.load(spec)
         if cell is not None:
-            done.append(cell)
-        show()
+            done[model].append(cell)
+        show(model)
         if stop():
             break
-    told = [{name: part for name, part in cell.items() if name != "curves"} for cell in done]
-    write_json(folder / "report.json", {"model": model, "settings": asdict(settings), "miners": told})
+    told = {
+        model: [{name: part for name, part in cell.items() if name != "curves"} for cell in cells]
+        for model, cells in done.items()
+    }
+    write_json(folder / "report.json", {"settings": asdict(settings), "miners": told})
     return done
 
 
-def interval(cells: list[dict[str, Any]], split: str, method: str, channel: str, horizon: int) -> Interval:
-    """Mean error over hidden miners with its 95 % interval, K."""
-    values = [cell["numbers"][split][method]["rmse_k"][channel][horizon] for cell in cells]
-    return mean_interval(np.array(values, dtype=float), block_weeks=1)
+def errors_k(cells: Sequence[Cell], split: str, method: str, channel: str) -> Floats:
+    """Errors of a method by hidden miner and horizon, K, (miners, horizons)."""
+    return np.array([cell["numbers"][split][method]["rmse_k"][channel] for cell in cells], dtype=float)
+
+
+def best_rival(cells: Sequence[Cell], split: str, channel: str, horizon: int) -> str:
+    """Which other method errs least, on the mean over these miners."""
+    others = METHODS[1:]
+    return others[int(np.argmin([errors_k(cells, split, name, channel)[:, horizon].mean() for name in others]))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agents.benchmark.checks import each_once
 from agents.pinn.field_settings import FieldSettings
 from agents.pinn.miner_response_settings import MinerResponseSettings
 from agents.pinn.surrogate_settings import SurrogateSettings
@@ -22,7 +23,7 @@ class FitSettings:
         task: ``field`` (a hidden room's field from its sensors) or ``surrogate`` (settings to field) or
             ``miner_response`` (a miner's temperatures after a step of workload).
         surrogate: of that task.
-        model, miner: hardware model and settings of task ``miner_response``.
+        models, miner: hardware models and settings of task ``miner_response``.
         agent: the network of task ``field``.
         sensors, case: how many a hidden room has, and how far it is from its plan (``easy``, ``hard``).
         seed: of all draws.
@@ -33,7 +34,7 @@ class FitSettings:
     layout: str = "container_40ft"
     task: str = "field"
     surrogate: SurrogateSettings = field(default_factory=SurrogateSettings)
-    model: str = "Antminer S19j Pro"
+    models: list[str] = field(default_factory=lambda: ["Antminer S19j Pro", "Antminer S19 XP", "Whatsminer M30S++"])
     miner: MinerResponseSettings = field(default_factory=MinerResponseSettings)
     agent: FieldSettings = field(default_factory=FieldSettings)
     sensors: int = 16
@@ -56,6 +57,7 @@ class FitSettings:
             raise ParamsError(explain(f"seed is {self.seed}", allowed="0 or more"))
         if self.sensors < 1:
             raise ParamsError(explain(f"sensors is {self.sensors}", allowed="1 or more"))
+        each_once(models=self.models)
         self.surrogate.check()
         self.agent.check()
         self.miner.check()
@@ -64,6 +66,6 @@ class FitSettings:
     def folder(self) -> Path:
         """Where this run keeps its state."""
         if self.task == "miner_response":
-            return Path(self.out) / self.task / self.model.replace(" ", "_")
+            return Path(self.out) / self.task
         of = f"_{self.case}_{self.sensors}sensors" if self.task == "field" else ""
         return Path(self.out) / self.task / f"{Path(self.layout).stem}{of}_seed{self.seed}"
