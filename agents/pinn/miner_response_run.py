@@ -1,4 +1,4 @@
-"""Fit and judge all methods on hidden miners of some models; a finished miner is kept, so that a stopped run goes on."""
+"""Fit and judge all methods on hidden miners of some models; a stopped run goes on after its last miner."""
 
 from __future__ import annotations
 
