@@ -152,6 +152,7 @@ SECTIONS: Mapping[Path, tuple[str, Callable[[Path], str]]] = {
     Path("docs/benchmark.md"): ("<!-- results: begin (filled from hashrate_v1) -->", _of_card(suite)),
     Path("docs/cooling.md"): ("<!-- results: begin (filled from cooling_v1) -->", _as_written),
     Path("docs/pinn.md"): ("<!-- results: begin (filled from bench=networks) -->", _as_written),
+    Path("docs/miner_response.md"): ("<!-- results: begin (filled from task=miner_response) -->", _as_written),
 }
 """Page -> mark at which its results begin, and how they are told."""
 
