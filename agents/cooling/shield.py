@@ -12,9 +12,10 @@ from agents.cooling.knowledge import Floats
 from minesim.arrays import Array
 from minesim.control.policy import Policy
 from minesim.envs.cooling_core import CoolingWorld
+from minesim.errors import ParamsError, explain
 from minesim.hall import HallState
 from minesim.physics.cooling import Weather
-from minesim.tasks.cooling import setting_of
+from minesim.tasks.cooling import LIMITS, setting_of
 
 Index = npt.NDArray[np.int64]
 
@@ -39,6 +40,16 @@ class ShieldParams:
     loads: tuple[float, ...] = (1.0, 0.5, 0.0)
     load_weight: float = 3.0
     batch: int = 6
+
+    def __post_init__(self) -> None:
+        """Refuse distances that do not fit the limits.
+
+        Raises:
+            ParamsError: too few or too many.
+        """
+        if len(self.calm_k) != len(LIMITS):
+            what = f"calm_k is {self.calm_k} K"
+            raise ParamsError(explain(what, allowed=f"one for each of {LIMITS}", origin="shield"))
 
 
 class Shield:
