@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.acquisition.logei import qLogNoisyExpectedImprovement
 from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
 from botorch.acquisition.multi_objective.objective import GenericMCMultiOutputObjective
@@ -124,6 +125,7 @@ class ParetoTuner:
 
 
 Tuner = BayesTuner | ParetoTuner
+Choose = Callable[[Surrogate, Vector, Tensor | None, int, int], Vector]
 
 
 def merits(surrogate: Surrogate, samples: Tensor, x: Tensor) -> Tensor:
@@ -138,8 +140,8 @@ def merits(surrogate: Surrogate, samples: Tensor, x: Tensor) -> Tensor:
     return torch.stack(parts, dim=-1)
 
 
-def _propose(  # type: ignore[no-untyped-def]
-    tuner: Tuner, problem: TuningProblem, trials: Sequence[Trial], count: int, seed: int, choose
+def _propose(
+    tuner: Tuner, problem: TuningProblem, trials: Sequence[Trial], count: int, seed: int, choose: Choose
 ) -> Vector:
     told = [t for t in trials if t.measured is not None]
     if not told:
@@ -218,14 +220,15 @@ def _constraints(problem: TuningProblem) -> list[Callable[[Tensor], Tensor]]:
     return [*margins, temps, power] if math.isfinite(problem.power_max_w) else [*margins, temps]
 
 
-def _pick(acquisition, surrogate: Surrogate, settings: Vector, count: int) -> Vector:  # type: ignore[no-untyped-def]
+def _pick(acquisition: AcquisitionFunction, surrogate: Surrogate, settings: Vector, count: int) -> Vector:
     choices = features(surrogate.problem, settings)
     with torch.no_grad():
         chosen, _ = optimize_acqf_discrete(
             acquisition, q=min(count, len(settings)), choices=choices, max_batch_size=64, unique=True
         )
     rows = [int((choices - row).abs().sum(dim=-1).argmin()) for row in chosen.reshape(-1, choices.shape[-1])]
-    return settings[rows]
+    picked: Vector = settings[rows]
+    return picked
 
 
 def _recommend(surrogate: Surrogate, trials: Sequence[Trial]) -> Vector:

@@ -88,7 +88,7 @@ class Fitting:
             group["lr"] = self.rate_end + (self.rate - self.rate_end) * falling
         self.optimiser.zero_grad()
         missed = self.loss(index)
-        missed.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(missed)
         self.optimiser.step()
         self.done += 1
         return float(missed.detach())
