@@ -6,6 +6,7 @@ The same command again goes on where a stopped run stopped. See docs/calibrate.m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -74,13 +75,13 @@ def main(
         tell(trial, rooms, console)
         compared = {
             f"{rule}+{count} less {other}": {
-                name: differences(rooms, f"{rule}+{count}", other, name) for name in NUMBERS
+                name: asdict(differences(rooms, f"{rule}+{count}", other, name)) for name in NUMBERS
             }
             for rule in RULES
             for count in trial.more
             for other in (f"{NONE}+0", *(f"{rival}+{count}" for rival in RULES if rival != rule))
         }
-        write_json(out / "next_sensor.json", {"trial": trial, "rooms": rooms, "differences": compared})
+        write_json(out / "next_sensor.json", {"trial": asdict(trial), "rooms": rooms, "differences": compared})
         console.print(f"Numbers: {out / 'next_sensor.json'}", highlight=False)
 
 

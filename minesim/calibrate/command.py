@@ -46,7 +46,7 @@ def calibrate(
 
         found = calibrate_room(record, settings if fine else replace(settings, fine=None), on_step)
     doubt = doubt_of(found, record)
-    more = doubt.next(sensors, "gain")
+    more = doubt.next(sensors)
     tell(found, record, console)
     tell_next(more, console)
     if out is not None:

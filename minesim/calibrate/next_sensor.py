@@ -1,18 +1,17 @@
-"""Where a room is known least, and where another sensor would tell most.
+"""Where a room is known least: there the next sensor belongs.
 
-The posterior of a calibration is normal and the air is linear in its unknowns near it, so that both follow from the
-derivative of the air alone, before anything is read: the variance of a cell's air is that of the unknowns seen through
-its derivative, and readings there would add their information, less what the new sensor's own bias hides.
+The posterior of a calibration is normal and the air is linear in its unknowns near it, so that doubt follows from the
+derivative of the air alone: the variance of a cell's air is that of the unknowns seen through its derivative, and
+readings there, before any is taken, would add their information, less what the new sensor's own bias hides.
 
-References: Cohn, Ghahramani, Jordan, "Active Learning with Statistical Models", J. Artificial Intelligence Research 4
-(1996) 129, doi:10.1613/jair.295; MacKay, "Information-based objective functions for active data selection", Neural
-Computation 4 (1992) 590, doi:10.1162/neco.1992.4.4.590.
+References: MacKay, "Information-based objective functions for active data selection", Neural Computation 4 (1992) 590,
+doi:10.1162/neco.1992.4.4.590.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +24,6 @@ from minesim.errors import ParamsError, explain
 from minesim.physics.airflow import Grid
 
 Floats = npt.NDArray[np.float64]
-Aim = Literal["spread", "gain"]
 
 APART_M: Final = 0.5
 """A sensor nearer to another one tells the same (assumed)."""
@@ -37,13 +35,11 @@ class NextSensor(NamedTuple):
     Attributes:
         x_m, y_m: where.
         sd_k: standard deviation of the air there before it is read, K.
-        gain_k: by how much readings there would lower the standard deviation of the whole field, K.
     """
 
     x_m: float
     y_m: float
     sd_k: float
-    gain_k: float
 
 
 @dataclass(frozen=True)
@@ -69,11 +65,11 @@ class Doubt:
     places_m: Floats
 
     def variance_k2(self, covariance: Floats) -> Floats:
-        """Variance of every cell's air, mean over rows, that a covariance of the unknowns (..., P, P) makes, (..., C).
+        """Variance of every cell's air, mean over rows, that a covariance of the unknowns (P, P) makes, (C,).
 
         What the model itself gets wrong is not in it: no sensor changes that.
         """
-        variance: Floats = np.einsum("...pq,cpq->...c", covariance, self.moments)
+        variance: Floats = np.einsum("pq,cpq->c", covariance, self.moments)
         return variance
 
     @property
@@ -83,26 +79,23 @@ class Doubt:
         sd: Floats = np.sqrt(variance).reshape(self.grid.nx, self.grid.ny)
         return sd
 
-    def after_reading(self, covariance: Floats) -> Floats:
-        """Covariance of the unknowns after readings in one cell, for every cell, (C, P, P)."""
+    def after_reading(self, covariance: Floats, cell: int) -> Floats:
+        """Covariance of the unknowns after readings in a cell, (P, P)."""
         rows, variance = self.rows, self.calibration.variance_k2
-        told = rows * self.moments
+        told = rows * self.moments[cell]
         if self.calibration.settings.faults:
             hidden = variance / FAULTS["bias"].sd ** 2
-            told = told - (rows**2 / (rows + hidden)) * self.means[:, :, None] * self.means[:, None, :]
+            told = told - (rows**2 / (rows + hidden)) * np.outer(self.means[cell], self.means[cell])
         # I + L' told L is never near singular, however little a covariance leaves open.
         half = np.linalg.cholesky(covariance)
-        after = np.linalg.inv(np.eye(len(half)) + half.T @ (told / variance) @ half)
-        found: Floats = half @ after @ half.T
-        return found
+        after: Floats = half @ np.linalg.solve(np.eye(len(half)) + half.T @ (told / variance) @ half, half.T)
+        return after
 
-    def next(self, count: int, aim: Aim) -> list[NextSensor]:
-        """Places for more sensors, one by one, each as if those before it had been read already.
+    def next(self, count: int = 1) -> list[NextSensor]:
+        """Places for more sensors: where the air is known least, each as if those before it had been read already.
 
         Args:
             count: how many.
-            aim: ``spread``: where the air is known least; ``gain``: where readings would lower the variance of the
-                whole field most.
 
         Raises:
             ParamsError: so many do not fit without hanging on top of others.
@@ -117,16 +110,12 @@ class Doubt:
                 raise ParamsError(
                     explain(f"{count} more sensors do not fit", allowed=f"{len(chosen)}, {APART_M:g} m apart")
                 )
-            variance = self.variance_k2(covariance)
-            after = self.after_reading(covariance)
-            left = self.variance_k2(after).mean(axis=-1)
-            wanted = variance if aim == "spread" else -left
-            best = int(np.where(free, wanted, -np.inf).argmax())
-            own = self.calibration.model_k**2
-            gain = np.sqrt(variance.mean() + own) - np.sqrt(left[best] + own)
-            chosen.append(NextSensor(*map(float, (*at[best], np.sqrt(variance[best] + own), gain))))
-            places.append((chosen[-1].x_m, chosen[-1].y_m))
-            covariance = after[best]
+            variance = np.where(free, self.variance_k2(covariance), -np.inf)
+            cell = int(variance.argmax())
+            sd_k = np.sqrt(variance[cell] + self.calibration.model_k**2)
+            chosen.append(NextSensor(*map(float, (*at[cell], sd_k))))
+            places.append(chosen[-1][:2])
+            covariance = self.after_reading(covariance, cell)
         return chosen
 
 

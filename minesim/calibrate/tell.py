@@ -85,8 +85,8 @@ def tell_next(more: Sequence[NextSensor], console: Console) -> None:
     """Print where more sensors belong."""
     for place in more:
         console.print(
-            f"Next sensor: x = {place.x_m:.1f} m, y = {place.y_m:.1f} m, where the air is known to {place.sd_k:.1f} K "
-            f"(sd); readings there would lower the sd of the whole field by {place.gain_k:.2f} K.",
+            f"Next sensor: x = {place.x_m:.1f} m, y = {place.y_m:.1f} m; the air is known least there (sd "
+            f"{place.sd_k:.1f} K).",
             highlight=False,
         )
 

@@ -14,8 +14,8 @@ from minesim.bench.cells import PlainStore
 from minesim.calibrate.fit import FitSettings, nominal_room
 from minesim.calibrate.next_sensor import doubt_of
 
-TRIAL = Trial("hydro_row", "hard", (7,), sensors=6, more=(2,), train=12, forecast=4)
 COARSE = FitSettings(nx=8, ny=4, fine=None)
+TRIAL = Trial("hydro_row", "hard", (7,), sensors=6, more=(2,), train=12, forecast=4, fit=COARSE)
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +48,16 @@ def test_rules_place_as_many_as_asked_and_the_farthest_is_far(room: HiddenRoom) 
 def test_finished_parts_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fits = []
 
-    def count(telemetry):  # a fit of no steps
+    def count(telemetry, settings):  # a fit of no steps
         fits.append(len(telemetry.sensors))
-        return nominal_room(telemetry.rows(0, 12), COARSE)
+        return nominal_room(telemetry.rows(0, 12), settings)
 
     monkeypatch.setattr(next_sensor, "calibrate_room", count)
     store, done = PlainStore(tmp_path), []
     first = run_room(TRIAL, TRIAL.rooms()[0], store, lambda: done.append(1))
-    assert fits == [6, 8, 8, 8, 8]
-    assert len(done) == len(first) == 5
+    assert fits == [6, 8, 8, 8]
+    assert len(done) == len(first) == 4
     assert run_room(TRIAL, TRIAL.rooms()[0], store, lambda: None) == first
-    assert len(fits) == 5
-    found = differences([first, first, first], "gain+2", "none+0", "rmse_k")
-    assert found.estimate == pytest.approx(first["gain+2"]["rmse_k"] - first["none+0"]["rmse_k"])
+    assert len(fits) == 4
+    found = differences([first, first, first], "spread+2", "none+0", "rmse_k")
+    assert found.estimate == pytest.approx(first["spread+2"]["rmse_k"] - first["none+0"]["rmse_k"])

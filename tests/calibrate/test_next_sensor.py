@@ -41,25 +41,23 @@ def test_a_reading_is_worth_what_least_squares_with_its_bias_make_of_it(doubt: D
     unknowns, theta = [found.unknowns[p] for p in in_air], np.zeros(len(in_air))
     twin = room_twin(short, found.plan, unknowns, SMALL.nx, SMALL.ny)
     slope = twin.derivative(theta, twin.solve(theta)).numpy().reshape(32, ROWS, -1)
-    after = doubt.after_reading(doubt.covariance)
     for cell in (3, 17):
         reads = np.concatenate([slope[cell], np.ones((ROWS, 1))], axis=1)
         prior = np.diag([1.0 / u.prior.sd**2 for u in unknowns] + [1.0 / FAULTS["bias"].sd ** 2])
         wanted = np.linalg.inv(prior + reads.T @ reads / found.variance_k2)[:-1, :-1]
-        assert after[cell] == pytest.approx(wanted, rel=1e-3, abs=1e-6)
+        assert doubt.after_reading(doubt.covariance, cell) == pytest.approx(wanted, rel=1e-3, abs=1e-6)
 
 
-def test_places_are_apart_and_each_aim_is_best_at_its_own(doubt: Doubt) -> None:
-    by_spread, by_gain = doubt.next(3, "spread"), doubt.next(3, "gain")
-    assert by_spread[0].sd_k >= by_gain[0].sd_k
-    assert by_gain[0].gain_k >= by_spread[0].gain_k > 0.0
-    for chosen in (by_spread, by_gain):
-        places = np.concatenate([doubt.places_m, [(place.x_m, place.y_m) for place in chosen]])
-        apart = np.linalg.norm(places[:, None] - places, axis=-1)[len(doubt.places_m) :]
-        assert np.sort(apart, axis=1)[:, 1].min() >= APART_M
-    assert by_spread[0][:2] not in {place[:2] for place in by_spread[1:]}
+def test_the_next_place_is_the_least_known_and_all_are_apart(doubt: Doubt) -> None:
+    chosen = doubt.next(3)
+    at = np.stack(np.meshgrid(*doubt.grid.centres_m, indexing="ij"), axis=-1)
+    far = (np.linalg.norm(at[:, :, None] - doubt.places_m, axis=-1) >= APART_M).all(axis=-1)
+    assert chosen[0].sd_k == pytest.approx(doubt.sd_k[far].max())
+    places = np.concatenate([doubt.places_m, [place[:2] for place in chosen]])
+    apart = np.linalg.norm(places[:, None] - places, axis=-1)[len(doubt.places_m) :]
+    assert np.sort(apart, axis=1)[:, 1].min() >= APART_M
 
 
 def test_a_full_room_takes_no_more(doubt: Doubt) -> None:
     with pytest.raises(ParamsError, match=r"99 more sensors do not fit; allowed: \d+, 0\.5 m apart"):
-        doubt.next(99, "gain")
+        doubt.next(99)
