@@ -58,16 +58,24 @@ class FieldNetwork:
             fields.append(air_c(task, network))
         return joined(task, np.array(fields))
 
-    def train(self, task: FieldTask, number: int, rng: np.random.Generator) -> tuple[RoomNetwork, int]:
+    def train(
+        self,
+        task: FieldTask,
+        number: int,
+        rng: np.random.Generator,
+        start: Callable[[RoomNetwork], None] = lambda network: None,
+    ) -> tuple[RoomNetwork, int]:
         """Train a member; returns it with the steps done.
 
         Args:
             task: the record.
             number: of the member; the first is told the readings as they are.
             rng: of its weights, its noise and its rows.
+            start: puts other weights in than drawn ones (:mod:`agents.pinn.field_transfer`).
         """
         s = self.settings
         network = task.network(int(rng.integers(2**31)))
+        start(network)
         member = draw_member(task, number == 0, rng)
         with torch.no_grad():
             network.unknowns.copy_(member.anchor)

@@ -93,18 +93,25 @@ class RoomNetwork(torch.nn.Module):
         features: of the rows, (T, F), centred.
         size_k: size of the causes of a rise, (T, 1).
         unknowns: how many; their values are in units of their prior's standard deviation.
+        told: which of them the trunk is told beside the features, (P',).
     """
 
     features: torch.Tensor
     size_k: torch.Tensor
 
     def __init__(
-        self, trunk: PointTrunk | CellTrunk, features: torch.Tensor, size_k: torch.Tensor, unknowns: int
+        self,
+        trunk: PointTrunk | CellTrunk,
+        features: torch.Tensor,
+        size_k: torch.Tensor,
+        unknowns: int,
+        told: torch.Tensor,
     ) -> None:
         super().__init__()
         self.trunk = trunk
         self.register_buffer("features", features)
         self.register_buffer("size_k", size_k)
+        self.register_buffer("told", told)
         self.unknowns = torch.nn.Parameter(torch.zeros(unknowns))
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
@@ -117,5 +124,6 @@ class RoomNetwork(torch.nn.Module):
             (B, C + N), K.
         """
         index = rows[:, 0].long()
-        rise: torch.Tensor = self.trunk(self.features[index]) * self.size_k[index]
+        told = self.unknowns.detach()[self.told].expand(len(index), -1)
+        rise: torch.Tensor = self.trunk(torch.cat([self.features[index], told], 1)) * self.size_k[index]
         return rise

@@ -24,6 +24,8 @@ class FieldSettings:
             as much as the error of temperature behind it), ``outflow`` (over each cell's own), ``none`` (no physics).
         unknowns: what is learned beside the field: nothing, ``coefficients`` of the room, or these and named
             ``faults``.
+        told: whether the network is told the unknowns beside the settings of a row; one that was trained on many
+            simulated rooms (:mod:`agents.pinn.field_transfer`) then follows them.
         weight_data, weight_physics, weight_boundary: of readings, of the balance of inner cells, of the balance of
             cells at the walls, where fans, openings and leaks are.
         sd_data_k: of a reading about the field of a cell (noise, and what a cell does not resolve; assumed).
@@ -44,6 +46,7 @@ class FieldSettings:
     widths: list[int] = field(default_factory=lambda: [128, 128, 128])
     weighting: str = "inverse"
     unknowns: str = "faults"
+    told: bool = False
     weight_data: float = 1.0
     weight_physics: float = 1.0
     weight_boundary: float = 1.0
@@ -85,6 +88,29 @@ class FieldSettings:
                 raise ParamsError(explain(f"agent.{name} is {getattr(self, name):g}", allowed="above 0"))
         if not self.widths or min(self.widths) < 1:
             raise ParamsError(explain(f"agent.widths is {self.widths}", allowed="one or more positive widths"))
+
+
+@dataclass
+class PretrainSettings:
+    """Training on simulated rooms of a layout.
+
+    Attributes:
+        rooms, rows: drawn from the priors, and 5-minute steps of each.
+        ratio_low, ratio_high: commanded room fans over miners.
+        steps, batch: of Adam; rows a step.
+        rate, rate_end: learning rate, falling as a cosine.
+        seed: of all draws; apart from those of hidden rooms.
+    """
+
+    rooms: int = 512
+    rows: int = 48
+    ratio_low: float = 0.65
+    ratio_high: float = 1.5
+    steps: int = 8000
+    batch: int = 256
+    rate: float = 2e-3
+    rate_end: float = 1e-5
+    seed: int = 1000
 
 
 POINTS: Final = (64, 64, 64, 64)

@@ -8,6 +8,7 @@ The structure is no network: it follows from the air at all rows by its own expo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ from agents.pinn.surrogate import setting_features
 from minesim.arrays import NUMPY, torch_namespace
 from minesim.calibrate.telemetry import RoomTelemetry
 from minesim.calibrate.unknown_room import HELD_S, UnknownRoom
-from minesim.calibrate.unknowns import room_unknowns, split_openings
+from minesim.calibrate.unknowns import Unknown, room_unknowns, split_openings
 from minesim.physics.airflow import Grid
 from minesim.physics.room_grid import RoomModel, heat_taken_w, right_hand_side, room_model, sensor_cells, set_air
 from minesim.physics.room_plan import RoomPlan
@@ -39,6 +40,7 @@ class FieldTask:
         readings_c: (T, N), NaN where there is none.
         amb_c, supply_rise_k: (T, 1) and (T,).
         features, size_k: of the rows, (T, F) and (T, 1).
+        scale: mean and spread of the features before they were scaled by them, (2, F).
         places: of cells and then sensors, (C + N, d).
         sensor_cells: cell of each sensor, (N,).
         nominal_c: steady field of the layout as it is, (T, nx, ny).
@@ -59,6 +61,7 @@ class FieldTask:
     supply_rise_k: torch.Tensor
     features: torch.Tensor
     size_k: torch.Tensor
+    scale: torch.Tensor
     places: torch.Tensor
     sensor_cells: torch.Tensor
     nominal_c: Floats
@@ -75,15 +78,17 @@ class FieldTask:
 
     def network(self, seed: int) -> RoomNetwork:
         """An untrained network with weights of a seed; torch's generator is left as it was."""
-        s = self.settings
+        s, unknowns = self.settings, self.coefficients.unknowns
+        told = torch.tensor([p for p, u in enumerate(unknowns) if s.told and not u.is_offset], dtype=torch.long)
+        inputs = self.features.shape[1] + len(told)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             trunk: PointTrunk | CellTrunk
             if s.trunk == "points":
-                trunk = PointTrunk(self.places.numpy(), self.features.shape[1], s.widths)
+                trunk = PointTrunk(self.places.numpy(), inputs, s.widths)
             else:
-                trunk = CellTrunk(self.cells, self.sensor_cells, self.features.shape[1], s.widths)
-            return RoomNetwork(trunk, self.features, self.size_k, len(self.coefficients.unknowns))
+                trunk = CellTrunk(self.cells, self.sensor_cells, inputs, s.widths)
+            return RoomNetwork(trunk, self.features, self.size_k, len(unknowns), told)
 
     def structure_rise_k(self, network: RoomNetwork) -> torch.Tensor:
         """Structure over outdoors that follows from a network's air at all rows, (T, C), K; no gradient."""
@@ -184,17 +189,42 @@ def draw_member(task: FieldTask, first: bool, rng: np.random.Generator) -> Membe
     return Member(_single(noise), _single(anchor))
 
 
-def field_task(record: FieldRecord, settings: FieldSettings) -> FieldTask:
-    """Lay a record out for a network."""
-    known = record.telemetry
+def plan_and_unknowns(
+    plan: RoomPlan, sensors: Sequence[str], settings: FieldSettings
+) -> tuple[RoomPlan, tuple[Unknown, ...]]:
+    """The plan as a network's balance has it, and what may be wrong with it."""
     faults = settings.unknowns == "faults"
-    plan = split_openings(known.plan) if faults else known.plan
-    model = room_model(plan, settings.nx, settings.ny)
-    unknowns = () if settings.unknowns == "none" else room_unknowns(plan, known.sensors, faults)
-    groups, fans = len(plan.groups), len(plan.fans)
+    plan = split_openings(plan) if faults else plan
+    return plan, () if settings.unknowns == "none" else room_unknowns(plan, sensors, faults)
+
+
+def features_of(known: RoomTelemetry) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of a record's rows, not scaled, and the size of their causes; see :func:`setting_features`."""
     supply_rise = known.temp_supply_c - known.temp_amb_c
     rows = (known.inputs_m3_per_s, known.heat_w, supply_rise[:, None], known.rho_cp_j_per_m3_k[:, None])
-    features, size = setting_features(groups, fans, *(_single(part) for part in rows))
+    return setting_features(len(known.plan.groups), len(known.plan.fans), *(_single(part) for part in rows))
+
+
+def scale_of(features: torch.Tensor) -> torch.Tensor:
+    """Mean and spread of features (T, F) as they are scaled by, (2, F)."""
+    return torch.stack([features.mean(0), features.std(0) + 1e-3])
+
+
+def field_task(record: FieldRecord, settings: FieldSettings, scale: torch.Tensor | None = None) -> FieldTask:
+    """Lay a record out for a network.
+
+    Args:
+        record: what is known.
+        settings: of the network.
+        scale: of the features, where a network was trained with another than the record's own, (2, F).
+    """
+    known = record.telemetry
+    plan, unknowns = plan_and_unknowns(known.plan, known.sensors, settings)
+    model = room_model(plan, settings.nx, settings.ny)
+    groups, fans = len(plan.groups), len(plan.fans)
+    supply_rise = known.temp_supply_c - known.temp_amb_c
+    features, size = features_of(known)
+    scale = scale_of(features) if scale is None else scale
     places = {name: (float(x), float(y)) for name, (x, y) in zip(known.sensors, known.places_m, strict=True)}
     index = sensor_cells(model.grid, places)
     inverses, nearest = _references(model, known, groups, fans, settings)
@@ -216,8 +246,9 @@ def field_task(record: FieldRecord, settings: FieldSettings) -> FieldTask:
         readings_c=_single(known.readings_c),
         amb_c=_single(known.temp_amb_c[:, None]),
         supply_rise_k=_single(supply_rise),
-        features=(features - features.mean(0)) / (features.std(0) + 1e-3),
+        features=(features - scale[0]) / scale[1],
         size_k=size,
+        scale=scale,
         places=_single(np.concatenate([_places(plan, *_centres(model.grid)), _places(plan, *known.places_m.T)])),
         sensor_cells=torch.as_tensor(index),
         nominal_c=nominal + known.temp_amb_c[:, None, None],

@@ -22,12 +22,14 @@ def calibrate(
     out: Annotated[Path | None, typer.Option(help="JSON file for all numbers")] = None,
     plot: Annotated[Path | None, typer.Option(help="picture of before and after (.png, .svg, .pdf)")] = None,
     faults: Annotated[bool, typer.Option(help="look for weak fans, clogged miners, blocked openings, biases")] = True,
+    sensors: Annotated[int, typer.Option(min=1, help="tell where so many more sensors belong")] = 1,
     fine: Annotated[bool, typer.Option(help="consult a 48 x 24 grid: more work, less error")] = True,
 ) -> None:
     """Fit a room to its sensors: gaps, leaks, mixing, heat, fans and named faults, each with its 90 % interval."""
     from minesim.calibrate.fit import FitSettings, calibrate_room
+    from minesim.calibrate.next_sensor import doubt_of
     from minesim.calibrate.telemetry_file import read_telemetry
-    from minesim.calibrate.tell import tell, write_result
+    from minesim.calibrate.tell import tell, tell_next, write_result
 
     plan = layout(room)
     if plot is not None and plot.suffix not in FORMATS:
@@ -43,12 +45,15 @@ def calibrate(
             bar.update(task, description=what, completed=done, total=total)
 
         found = calibrate_room(record, settings if fine else replace(settings, fine=None), on_step)
+    doubt = doubt_of(found, record)
+    more = doubt.next(sensors)
     tell(found, record, console)
+    tell_next(more, console)
     if out is not None:
-        write_result(out, found, record)
+        write_result(out, found, record, more)
         console.print(f"Numbers: {out}", highlight=False)
     if plot is not None:
         from minesim.calibrate.figures import draw_calibration
 
-        draw_calibration(plot, found, record)
+        draw_calibration(plot, found, record, doubt, more)
         console.print(f"Plot: {plot}", highlight=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from minesim.calibrate.fit import NOISE_K, Calibration
+from minesim.calibrate.next_sensor import Doubt, NextSensor
 from minesim.calibrate.telemetry import RoomTelemetry
 from minesim.calibrate.tell import is_fault
 from minesim.errors import MissingExtraError, explain
@@ -19,13 +21,17 @@ KINDS: Final = (
 TICKS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
-def draw_calibration(path: Path, found: Calibration, telemetry: RoomTelemetry) -> None:
-    """Draw readings against the room before and after, errors of each sensor, and the factors that were found.
+def draw_calibration(
+    path: Path, found: Calibration, telemetry: RoomTelemetry, doubt: Doubt, more: Sequence[NextSensor]
+) -> None:
+    """Draw readings before and after, errors of each sensor, factors that were found, and where the air is in doubt.
 
     Args:
         path: picture to write.
         found: from :func:`minesim.calibrate.fit.calibrate_room`.
         telemetry: the record that it was fitted to.
+        doubt: what the calibration leaves open.
+        more: places for more sensors.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -39,11 +45,12 @@ def draw_calibration(path: Path, found: Calibration, telemetry: RoomTelemetry) -
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure = plt.figure(figsize=(14, 9), layout="constrained")
-    axes = figure.subplot_mosaic("AAB;CCC")
+    figure = plt.figure(figsize=(14, 12), layout="constrained")
+    axes = figure.subplot_mosaic("AAB;CCC;DDD", height_ratios=[4, 5, 3])
     _draw_course(axes["A"], found, telemetry)
     _draw_errors(axes["B"], found, telemetry)
     _draw_factors(axes["C"], found)
+    _draw_doubt(axes["D"], doubt, more)
     figure.suptitle(
         f"{found.plan.name}: readings miss the nominal room by {found.rms_before_k:.2f} K RMS, "
         f"the calibrated one by {found.rms_after_k:.2f} K"
@@ -94,3 +101,18 @@ def _draw_factors(axes: Any, found: Calibration) -> None:
     )
     axes.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS])
     axes.minorticks_off()
+
+
+def _draw_doubt(axes: Any, doubt: Doubt, more: Sequence[NextSensor]) -> None:
+    grid = doubt.grid
+    image = axes.imshow(
+        doubt.sd_k.T, origin="lower", extent=(0.0, grid.length_m, 0.0, grid.width_m), aspect="auto", cmap="viridis"
+    )
+    axes.figure.colorbar(image, ax=axes, label="standard deviation, K", pad=0.01)
+    for row in doubt.calibration.plan.rows:
+        axes.axhline(row.y_m, color="white", lw=0.8, ls=":")
+    marks = {"markeredgecolor": "black", "clip_on": False, "ls": "none"}
+    axes.plot(*doubt.places_m.T, "o", ms=5, color="white", label="sensors", **marks)
+    axes.plot([p.x_m for p in more], [p.y_m for p in more], "*", ms=16, color="red", label="next sensor", **marks)
+    axes.set(xlabel="x, m", ylabel="y, m", title="How well the air is known (dotted: rows of miners)")
+    axes.legend(loc="lower right", ncols=2, fontsize=8)

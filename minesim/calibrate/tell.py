@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from minesim.calibrate.fit import UNDETERMINED, Calibration, Finding
+from minesim.calibrate.next_sensor import NextSensor
 from minesim.calibrate.telemetry import RoomTelemetry
 from minesim.files import write_json
 
@@ -80,6 +81,16 @@ def tell(found: Calibration, telemetry: RoomTelemetry, console: Console) -> None
     )
 
 
+def tell_next(more: Sequence[NextSensor], console: Console) -> None:
+    """Print where more sensors belong."""
+    for place in more:
+        console.print(
+            f"Next sensor: x = {place.x_m:.1f} m, y = {place.y_m:.1f} m; the air is known least there (sd "
+            f"{place.sd_k:.1f} K).",
+            highlight=False,
+        )
+
+
 def _list(title: str, findings: Sequence[Finding], console: Console) -> None:
     by_kind: dict[str, list[str]] = {}
     for finding in findings:
@@ -88,8 +99,8 @@ def _list(title: str, findings: Sequence[Finding], console: Console) -> None:
     console.print(f"{title}: {told or 'none'}.", highlight=False, markup=False)
 
 
-def write_result(path: Path, found: Calibration, telemetry: RoomTelemetry) -> None:
-    """Write all numbers as JSON: a list of unknowns, pairs not told apart, and errors at the sensors."""
+def write_result(path: Path, found: Calibration, telemetry: RoomTelemetry, more: Sequence[NextSensor]) -> None:
+    """Write all numbers as JSON: a list of unknowns, pairs not told apart, errors at the sensors, the next sensors."""
     sd = found.sd
     correlation = found.covariance / np.outer(sd, sd)
     first, second = np.nonzero(np.triu(np.abs(correlation), k=1) > ALIKE)
@@ -120,5 +131,6 @@ def write_result(path: Path, found: Calibration, telemetry: RoomTelemetry) -> No
         "not_told_apart": pairs,
         "rms_before_k": found.rms_before_k,
         "rms_after_k": found.rms_after_k,
+        "next_sensors": [place._asdict() for place in more],
     }
     write_json(path, content)

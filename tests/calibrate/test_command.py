@@ -23,13 +23,15 @@ def telemetry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_command_tells_writes_and_draws(telemetry: Path, tmp_path: Path) -> None:
     out, plot = tmp_path / "result.json", tmp_path / "calib.png"
-    asked = ["calibrate", str(telemetry), "--layout", "hydro_row", "--no-fine", "--out", str(out), "--plot", str(plot)]
+    asked = ["calibrate", str(telemetry), "--layout", "hydro_row", "--no-fine", "--sensors", "2"]
+    asked += ["--out", str(out), "--plot", str(plot)]
     result = CliRunner().invoke(app, asked)
     assert result.exit_code == 0, result.output
     assert "Not determined" in result.output
     numbers = json.loads(out.read_text())
     assert numbers["rms_after_k"] < 0.5 * numbers["rms_before_k"]
     assert {"kind", "found", "low", "high", "determined"} <= set(numbers["unknowns"][0])
+    assert len(numbers["next_sensors"]) == result.output.count("Next sensor: x =") == 2
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
