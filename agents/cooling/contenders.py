@@ -102,7 +102,8 @@ def _plan(place: Place, params: Params, rows: Rows) -> Policy:
 
 
 def _plan_shielded(place: Place, params: Params, rows: Rows) -> Policy:
-    return Shielded(CoolingPlan(place.world, PlanParams(**params)), Shield(place.world))
+    limits = PlanParams(penalty_usd=params["penalty_usd"], calm_k=params["calm_k"])
+    return Shielded(CoolingPlan(place.world, limits), Shield(place.world))
 
 
 def _gradient(place: Place, params: Params, rows: Rows) -> Policy:

@@ -98,6 +98,7 @@ class RoomNetwork(torch.nn.Module):
 
     features: torch.Tensor
     size_k: torch.Tensor
+    told: torch.Tensor
 
     def __init__(
         self,

@@ -144,7 +144,7 @@ class Circuit:
         seen = []
         for k in range(readings.shape[1] - 1, inputs.shape[1]):
             now, part = drives.at(k), inputs[:, k, PART]
-            begun, begun_w = nodes, 0.0
+            begun, begun_w = nodes, torch.zeros_like(part)
             if bool(part.any()):
                 was = drives.at(k - 1)
                 begun = bound.advance(nodes, was, part)

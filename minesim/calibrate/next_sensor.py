@@ -88,8 +88,8 @@ class Doubt:
             told = told - (rows**2 / (rows + hidden)) * np.outer(self.means[cell], self.means[cell])
         # I + L' told L is never near singular, however little a covariance leaves open.
         half = np.linalg.cholesky(covariance)
-        after: Floats = half @ np.linalg.solve(np.eye(len(half)) + half.T @ (told / variance) @ half, half.T)
-        return after
+        inner = np.eye(len(half)) + half.T @ (told / variance) @ half
+        return np.asarray(half @ np.linalg.solve(inner, half.T), np.float64)
 
     def next(self, count: int = 1) -> list[NextSensor]:
         """Places for more sensors: where the air is known least, each as if those before it had been read already.
