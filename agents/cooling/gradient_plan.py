@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from agents.cooling.follow import Follower
 from agents.cooling.knowledge import Floats, least_moving
+from agents.cooling.plan_policy import PlanPolicy
 from agents.cooling.steady import SteadyBest, SteadyMap, steady_map
 from minesim.arrays import NUMPY, Array, Namespace, torch_namespace
 from minesim.envs.cooling_core import CoolingWorld
@@ -125,7 +126,7 @@ def limit_charge(excess_k: Array, calm_k: float, *, xp: Namespace) -> Array:
     return square * (2.0 * near - square)
 
 
-class GradientPlan:
+class GradientPlan(PlanPolicy):
     """Improve the last plan or the steady map's setting by gradients through the twin.
 
     The outdoor air goes on as in the last step; with ``rows`` it is the true one.
@@ -147,33 +148,18 @@ class GradientPlan:
         rows: npt.NDArray[np.int64] | None = None,
         found: SteadyMap | None = None,
     ) -> None:
-        self.name = "gradient_plan" if rows is None else "gradient_foresight"
         self.world, self.params = world, params or GradientParams()
-        self.follower = Follower(world, rows)
+        name = "gradient_plan" if rows is None else "gradient_foresight"
+        super().__init__(name, Follower(world, rows), self.params.blocks, self.params.every)
         self._start = SteadyBest(self.follower.knowledge, found or steady_map(world))
         torch_namespace()  # says how to install torch where it is missing
         self._twin = replace(world.hall, sub_steps=self.params.sub_steps).to(_tensor, batch=True)
         self._low = least_moving(world)
-        self._of_step = np.repeat(np.arange(len(self.params.blocks)), self.params.blocks)
-        self._plan: Floats | None = None
-        self._step = 0
 
-    def reset(self, done: Array | None = None) -> None:
-        """Follow finished rows anew and plan at once; with true weather ahead all rows begin together."""
-        self.follower.reset(done)
-        self._plan, self._step = None, 0
-
-    def act(self, observation: Array) -> Array:
-        """Follow the halls, and plan where it is time."""
-        state, weather = self.follower.follow(observation)
-        into = self._step % self.params.every
-        if self._plan is None or into == 0:
-            ahead = self.follower.ahead(weather, len(self._of_step))
-            price = np.maximum(self.follower.knowledge.price_usd_per_mwh(observation), 0.0)
-            self._plan = self.improve(self.starts(observation), state, ahead, price)
-        action = self._plan[self._of_step[into]].T
-        self._step += 1
-        return action.astype(np.float32)
+    def plan(self, observation: Array, state: HallState, ahead: list[Weather]) -> Floats:
+        """The best start, improved; see :class:`agents.cooling.plan_policy.PlanPolicy`."""
+        price = np.maximum(self.follower.knowledge.price_usd_per_mwh(observation), 0.0)
+        return self.improve(self.starts(observation), state, ahead, price)
 
     def starts(self, observation: Array) -> Floats:
         """Plans that a descent may begin at, (S, K, A, R): the steady map's setting, the last plan moved on by what is
@@ -182,7 +168,7 @@ class GradientPlan:
         plans = [np.broadcast_to(steady, (len(self.params.blocks), *steady.shape))]
         if self._plan is not None:
             begins = np.cumsum((0, *self.params.blocks[:-1]))
-            plans.append(self._plan[self._of_step[np.minimum(begins + self.params.every, len(self._of_step) - 1)]])
+            plans.append(self._plan[self._block_of_step[np.minimum(begins + self.params.every, self.horizon - 1)]])
         if "pad_duty" in self.world.action_names:
             pad = self.world.action_names.index("pad_duty")
             turned = [plan.copy() for plan in plans]

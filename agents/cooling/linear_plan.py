@@ -25,6 +25,7 @@ import numpy as np
 
 from agents.cooling.follow import Follower, pick_rows, pick_weather
 from agents.cooling.knowledge import Floats, least_moving
+from agents.cooling.plan_policy import PlanPolicy
 from agents.cooling.steady import SteadyBest, SteadyMap, steady_map
 from minesim.arrays import NUMPY, Array
 from minesim.envs.cooling_core import CoolingWorld
@@ -102,7 +103,7 @@ class LinearModel(NamedTuple):
         return usd, self.excess_k + np.sum(self.excess_slope * change, axis=1)
 
 
-class LinearPlan:
+class LinearPlan(PlanPolicy):
     """Move settings within reach to where the linearised twin is cheapest.
 
     The outdoor air goes on as in the last step.
@@ -116,14 +117,12 @@ class LinearPlan:
         MissingExtraError: scipy is not installed.
     """
 
-    name = "linear_plan"
-
     def __init__(
         self, world: CoolingWorld, params: LinearPlanParams | None = None, found: SteadyMap | None = None
     ) -> None:
         _scipy()
         self.world, self.params = world, params or LinearPlanParams()
-        self.follower = Follower(world)
+        super().__init__("linear_plan", Follower(world), self.params.blocks, self.params.every)
         self._start = SteadyBest(self.follower.knowledge, found or steady_map(world))
         p, settings = self.params, [setting_of(name) for name in world.action_names]
         reach = {"pad_duty": p.reach_pad, "damper": p.reach_damper}
@@ -131,26 +130,13 @@ class LinearPlan:
             [reach.get(name, p.reach_load if name.startswith("load_") else p.reach_speed) for name in settings]
         )
         self._low = least_moving(world)
-        self._plan: Floats | None = None
-        self._step = 0
 
-    def reset(self, done: Array | None = None) -> None:
-        """Follow finished rows anew, and plan at once from the steady map's settings."""
-        self.follower.reset(done)
-        self._plan, self._step = None, 0
-
-    def act(self, observation: Array) -> Array:
-        """Follow the halls, and plan where it is time."""
-        state, weather = self.follower.follow(observation)
-        if self._plan is None or self._step % self.params.every == 0:
-            price = np.maximum(self.follower.knowledge.price_usd_per_mwh(observation), 0.0)
-            ahead = self.follower.ahead(weather, sum(self.params.blocks))
-            around = self._around(observation, state, ahead, price)
-            model = self.linearise(around, state, ahead, price)
-            self._plan = around + cheapest_change(model, self.params).reshape(around.shape)
-        action = np.clip(self._plan[0].T, -1.0, 1.0)
-        self._step += 1
-        return action.astype(np.float32)
+    def plan(self, observation: Array, state: HallState, ahead: list[Weather]) -> Floats:
+        """Settings moved to where they cost least; see :class:`agents.cooling.plan_policy.PlanPolicy`."""
+        price = np.maximum(self.follower.knowledge.price_usd_per_mwh(observation), 0.0)
+        around = self._around(observation, state, ahead, price)
+        model = self.linearise(around, state, ahead, price)
+        return around + cheapest_change(model, self.params).reshape(around.shape)
 
     def _around(self, observation: Array, state: HallState, ahead: list[Weather], price_usd_per_mwh: Floats) -> Floats:
         """Settings that a plan starts from, held over all blocks, (K, A, R): those of now, or the steady map's where

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from agents.cooling.follow import Follower, pick_rows, pick_weather
 from agents.cooling.knowledge import Floats
+from agents.cooling.plan_policy import PlanPolicy
 from minesim.arrays import Array
 from minesim.envs.cooling_core import CoolingWorld
 from minesim.hall import HallState
@@ -40,7 +41,7 @@ class PlanParams:
     calm_k: float = 1.0
 
 
-class CoolingPlan:
+class CoolingPlan(PlanPolicy):
     """Try every pair of fan speed and pad duty on the twin and take the cheapest; less load where none keeps limits.
 
     The outdoor air goes on as in the last step; with ``rows`` it is the true one.
@@ -54,26 +55,12 @@ class CoolingPlan:
     def __init__(
         self, world: CoolingWorld, params: PlanParams | None = None, rows: npt.NDArray[np.int64] | None = None
     ) -> None:
-        self.name = "plan" if rows is None else "plan_foresight"
         self.world, self.params = world, params or PlanParams()
-        self.follower = Follower(world, rows)
-        self._action: Floats | None = None
-        self._step = 0
+        name = "plan" if rows is None else "plan_foresight"
+        super().__init__(name, Follower(world, rows), (self.params.horizon,), self.params.every)
 
-    def reset(self, done: Array | None = None) -> None:
-        """Follow finished rows anew and plan at once; with true weather ahead all rows begin together."""
-        self.follower.reset(done)
-        self._action, self._step = None, 0
-
-    def act(self, observation: Array) -> Array:
-        """Follow the halls, and plan where it is time or a limit is near."""
-        state, weather = self.follower.follow(observation)
-        if self._action is None or self._step % self.params.every == 0:
-            self._action = self._best(observation, state, self.follower.ahead(weather, self.params.horizon))
-        self._step += 1
-        return self._action.astype(np.float32)
-
-    def _best(self, observation: Array, state: HallState, ahead: list[Weather]) -> Floats:
+    def plan(self, observation: Array, state: HallState, ahead: list[Weather]) -> Floats:
+        """The cheapest setting, held; see :class:`agents.cooling.plan_policy.PlanPolicy`."""
         p = self.params
         halls = np.arange(len(observation))
         pads = p.pads if "pad_duty" in self.world.action_names else p.pads[:1]
@@ -85,7 +72,7 @@ class CoolingPlan:
             less, _, instead = self._try(observation, state, ahead, short, (p.speeds, pads, p.loads))
             better = less < cost[short]
             chosen[short[better]] = instead[better]
-        return chosen
+        return chosen.T[None]
 
     def _try(
         self,

@@ -33,7 +33,18 @@ CODE = (
     "minesim/envs/cooling_core.py",
     "minesim/scenario/climates.py",
 )
-CODE_AGENTS = ("episodes", "follow", "gradient_plan", "knowledge", "linear_plan", "plan", "rules", "shield", "steady")
+CODE_AGENTS = (
+    "episodes",
+    "follow",
+    "gradient_plan",
+    "knowledge",
+    "linear_plan",
+    "plan",
+    "plan_policy",
+    "rules",
+    "shield",
+    "steady",
+)
 POLICY = ("policy.json", "policy_best.pt")
 """What a policy consists of; a checkpoint beside them does not change it."""
 VALIDATION, TEST = "validation", "test"
