@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,10 +88,10 @@ def emulate(
     emulator = Emulator(
         models, firmware=firmware, seed=seed, step_s=step, weather=Weather.constant(temp), password=password
     )
-    try:
+    # Where whoever started it ignores interrupts, as shells do for jobs behind "&", it ends without one being raised.
+    with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_run(emulator, where, speed))
-    except KeyboardInterrupt:
-        typer.echo(f"stopped after {emulator.elapsed_s:.0f} emulated seconds")
+    typer.echo(f"stopped after {emulator.elapsed_s:.0f} emulated seconds")
 
 
 async def _run(emulator: Emulator, where: tuple[Address, ...], speed: float) -> None:

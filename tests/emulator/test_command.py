@@ -25,9 +25,9 @@ app()
 
 
 @contextmanager
-def running(*options: str) -> Iterator[subprocess.Popen[str]]:
+def running(*options: str, behind: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-c", PROGRAM, *options]
+    command = [*behind, sys.executable, "-c", PROGRAM, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             yield process
@@ -35,9 +35,11 @@ def running(*options: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_it_says_when_it_is_ready_serves_and_ends_on_an_interrupt() -> None:
+@pytest.mark.parametrize("interrupts", ["-", "''"], ids=["as_they_are", "ignored_by_the_shell"])
+def test_it_says_when_it_is_ready_serves_and_ends_on_an_interrupt(interrupts: str) -> None:
     options = ("--model", "S21:2", "--model", "S19 XP", "--miners", "3", "--speed", "600")
-    with running(*options, "--port", "18800", "--rpc-port", "14028", "--firmware", "1.2.6") as process:
+    options += ("--port", "18800", "--rpc-port", "14028", "--firmware", "1.2.6")
+    with running(*options, behind=("sh", "-c", f'trap {interrupts} INT; exec "$@"', "sh")) as process:
         assert process.stdout is not None
         ready = process.stdout.readline()
         assert "ready: 3 miners, VNish 1.2.6" in ready
