@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: run test test-long lint chaos bench-speed bench-learning bench-cooling-learning bench-bridge bench-room bench-tuning tune-benchmark bench-fields bench-cooling check-shield bound-gap clean
+.PHONY: run test test-long lint chaos bench-speed bench-learning bench-cooling-learning bench-bridge bench-room bench-tuning tune-benchmark bench-fields bench-cooling bench-cooling-foresight check-shield bound-gap clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "minesim needs Python 3.11 or newer; found " + sys.version.split()[0] + ". Run: make PYTHON=python3.11 ...")'
@@ -69,6 +69,11 @@ bench-fields: $(STAMP)
 COOLING ?= cooling_v1
 bench-cooling: $(STAMP)
 	$(BIN)/python -m experiments.cooling_benchmark bench=$(COOLING) jobs=$(JOBS)
+
+# What more search finds beyond the plan that knows the weather ahead; about ten minutes of one core a climate.
+CLIMATES ?= dallas singapore toronto aurora
+bench-cooling-foresight: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.cooling_foresight $(CLIMATES)
 
 # 1,000 days behind the shield in four climates, random actions and the steady rule; about 5 minutes of one
 # core. A stopped run goes on where it stopped.
