@@ -51,12 +51,14 @@ class FieldNetwork:
         """Train all members and join them; see :class:`agents.fields.protocol.FieldMethod`."""
         task = field_task(record, self.settings)
         fields: list[Floats] = []
+        unknowns: list[Floats] = []
         for number, own in enumerate(rng.spawn(self.settings.members)):
             network, _ = self.train(task, number, own)
             if fields and self.stop():
                 break
             fields.append(air_c(task, network))
-        return joined(task, np.array(fields))
+            unknowns.append(in_priors(network))
+        return joined(task, np.array(fields), np.array(unknowns))
 
     def train(
         self,
@@ -123,22 +125,59 @@ def air_c(task: FieldTask, network: RoomNetwork) -> Floats:
     return air
 
 
-def joined(task: FieldTask, fields_c: Floats) -> GridEstimate:
+def in_priors(network: RoomNetwork) -> Floats:
+    """Unknowns of a network in standard deviations of their priors, (P,)."""
+    found: Floats = network.unknowns.detach().double().numpy()
+    return found
+
+
+def prior_scale(unknowns: Floats) -> float:
+    """How wide the priors of a room prove to be, over what was assumed of any room.
+
+    Priors know clogged filters and biased sensors; a room that has none shows it, since what readings determine lies
+    near its nominal value. This is one round of evidence approximation with one scale for all unknowns: squares of
+    the likeliest values over the number of unknowns that readings determine, which the ensemble tells.
+
+    Args:
+        unknowns: of the members, in standard deviations of their priors; the likeliest first, (K, P).
+
+    Returns:
+        The scale; 1 without an ensemble, or where readings determine less than one unknown.
+
+    References:
+        MacKay, Bayesian Interpolation, Neural Computation 4 (1992), section 4.3.
+
+    >>> round(prior_scale(np.array([[0.3, -0.3], [0.3, -0.3], [0.3, -0.3]])), 2)
+    0.3
+    >>> prior_scale(np.array([[0.0, 0.0], [1.2, -0.9], [-1.1, 1.3]]))  # nothing is determined
+    1.0
+    """
+    if len(unknowns) < 2:
+        return 1.0
+    left = ((unknowns[1:] - unknowns[0]) ** 2).mean(axis=0)  # of its prior's variance; of few members above 1 at times
+    determined = float(np.sum(1.0 - left))
+    return float(np.sqrt(np.sum(unknowns[0] ** 2) / determined)) if determined >= 1.0 else 1.0
+
+
+def joined(task: FieldTask, fields_c: Floats, unknowns: Floats | None = None) -> GridEstimate:
     """Field of the first member, on cells of half the size, and how far the others are from it.
 
     The first member was told the readings as they are and the priors where they are: the likeliest field. The others,
-    with noise and priors drawn, are samples of what else might be true (randomised maximum likelihood). What no
-    ensemble shows is added: a floor, and the correction of the grid as a deviation of its own size.
+    with noise and priors drawn, are samples of what else might be true (randomised maximum likelihood), as far as
+    priors are as wide as assumed: their spread is scaled by :func:`prior_scale`. What no ensemble shows is added: a
+    floor, and the correction of the grid as a deviation of its own size.
 
     Args:
         task: the record.
         fields_c: of the members, (K, T, nx, ny), degC.
+        unknowns: of the members, see :func:`prior_scale`; None without an ensemble.
 
     References:
         Randomised maximum likelihood: Oliver, Reynolds, Liu, Inverse Theory for Petroleum Reservoir
         Characterization (2008), ch. 10.
     """
     away = np.sqrt(((fields_c[1:] - fields_c[0]) ** 2).mean(axis=0)) if len(fields_c) > 1 else 0.0 * fields_c[0]
-    mean, spread = (part.repeat(2, axis=1).repeat(2, axis=2) for part in (fields_c[0], away))
+    scale = 1.0 if unknowns is None else prior_scale(unknowns)
+    mean, spread = (part.repeat(2, axis=1).repeat(2, axis=2) for part in (fields_c[0], scale * away))
     grid = np.hypot(task.correction_k, task.settings.floor_k)
     return GridEstimate(mean + task.correction_k, np.hypot(spread, grid))

@@ -15,7 +15,7 @@ from agents.fields.hidden import HiddenRoom, RoomKey, hidden_room
 from agents.fields.protocol import FieldEstimate
 from agents.fields.scores import Score, score
 from agents.pinn.array_file import read_arrays, write_arrays
-from agents.pinn.field_method import FieldNetwork, Show, air_c, joined
+from agents.pinn.field_method import FieldNetwork, Show, air_c, in_priors, joined
 from agents.pinn.field_settings import FieldSettings
 from agents.pinn.field_task import field_task
 from agents.pinn.steady import Floats
@@ -76,6 +76,7 @@ def fit_field(
     method = FieldNetwork(settings, show, stop)
     key = content_hash([room.key, room.record.rows, len(room.record.telemetry.sensors), asdict(settings), seed])
     fields: list[Floats] = []
+    scaled: list[Floats] = []
     unknowns, times, finished = {}, np.zeros(2), True
     for number, rng in enumerate(np.random.default_rng(seed).spawn(settings.members)):
         path = folder / settings.name / f"member{number}.npz"
@@ -95,13 +96,14 @@ def fit_field(
                 break
         times = times + took
         fields.append(air_c(task, network))
+        scaled.append(in_priors(network))
         if number == 0:
             values = task.coefficients.factors(network.unknowns)
             unknowns = {u.title: v for u, v in zip(task.coefficients.unknowns, values, strict=True)}
         if stop():
             finished = finished and number + 1 == settings.members
             break
-    estimate = joined(task, np.array(fields))
+    estimate = joined(task, np.array(fields), np.array(scaled))
     result = FieldResult(
         name=settings.name,
         estimate=estimate,

@@ -17,7 +17,7 @@ from agents.fields.hidden import RoomKey, hidden_room
 from agents.fields.methods import method
 from agents.pinn import field_run
 from agents.pinn.coefficients import detached
-from agents.pinn.field_method import FieldNetwork
+from agents.pinn.field_method import FieldNetwork, prior_scale
 from agents.pinn.field_settings import FieldSettings, presets
 from agents.pinn.field_task import draw_member, field_task
 from agents.pinn.settings import FitSettings
@@ -115,6 +115,24 @@ def test_plugs_into_the_contract_and_beats_the_same_network_without_physics(room
     assert 0.0 < y_m < room.record.grid.width_m
     assert scores[0].rmse_k < 0.75 * scores[1].rmse_k
     assert scores[0].forecast_rmse_k < 0.75 * scores[1].forecast_rmse_k
+
+
+@pytest.mark.parametrize(("width", "found"), [(1.0, 1.0), (0.3, 0.41), (2.0, 1.94)])
+def test_priors_prove_as_wide_as_the_truth_that_readings_show(width: float, found: float):
+    """400 unknowns read with a noise of 0.3 prior deviations each, and as many that nothing reads."""
+    rng, noise, count = np.random.default_rng(0), 0.3, 400
+    read = width * rng.standard_normal(count) + noise * rng.standard_normal(count)
+    members = 6
+
+    def posterior(drawn: float) -> np.ndarray:
+        told = read + drawn * noise * rng.standard_normal((members, count))
+        anchors = drawn * rng.standard_normal((members, 2 * count))
+        known = (told + noise**2 * anchors[:, :count]) / (1.0 + noise**2)
+        return np.concatenate([known, anchors[:, count:]], axis=1)
+
+    ensemble = np.concatenate([posterior(0.0)[:1], posterior(1.0)])
+    # One round finds (width^2 + noise^2) / (1 + noise^2).
+    assert prior_scale(ensemble) == pytest.approx(found, rel=0.08)
 
 
 def test_finished_members_are_kept_and_a_stopped_one_is_trained_anew(room, tmp_path: Path):
