@@ -5,8 +5,7 @@ The same command goes on where a stopped run stopped. See docs/cooling.md.
 
 from __future__ import annotations
 
-import io
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import hydra
@@ -19,7 +18,8 @@ from agents.cooling.suite_settings import SuiteSettings
 from agents.cooling.suite_summary import ClimateSummary, summarise
 from agents.cooling.suite_tell import draw_suite, tables, tell
 from experiments.entry import read_settings, telling_errors
-from minesim.bench.files import write_json, write_text
+from experiments.suite_report import tell_and_keep
+from minesim.bench.files import write_text
 from minesim.bench.pages import markdown
 
 REPORT_WIDTH = 210
@@ -37,14 +37,9 @@ def run(settings: SuiteSettings, console: Console) -> dict[str, ClimateSummary]:
 
         found = run_suite(settings, folder / "cells", on_done)
     summary = summarise(settings, found)
-    tell(summary, settings.bench.compliant, console)
-    report = io.StringIO()
-    tell(summary, settings.bench.compliant, Console(file=report, width=REPORT_WIDTH))
-    write_text(folder / "report.txt", report.getvalue())
+    tell_and_keep(folder, partial(tell, summary, settings.bench.compliant), settings, summary, console, REPORT_WIDTH)
     write_text(folder / "page.md", markdown(tables(summary, settings.bench.compliant)))
     draw_suite(folder / "costs.png", summary)
-    plain = {name: asdict(climate) for name, climate in summary.items()}
-    write_json(folder / "summary.json", {"settings": asdict(settings), "summary": plain})
     console.print(f"Report, numbers, plot and parts: {folder}")
     return summary
 

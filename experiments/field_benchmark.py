@@ -5,8 +5,7 @@ The same command goes on where a stopped run stopped.
 
 from __future__ import annotations
 
-import io
-from dataclasses import asdict, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from agents.fields.suite_settings import SuiteSettings
 from agents.fields.suite_summary import summarise
 from agents.fields.suite_tell import draw_suite, tables, tell
 from experiments.entry import read_settings, telling_errors
-from minesim.bench.files import write_json, write_text
+from experiments.suite_report import tell_and_keep
+from minesim.bench.files import write_text
 from minesim.bench.pages import markdown
 
 REPORT_WIDTH = 130
@@ -39,21 +39,11 @@ def run(settings: SuiteSettings, console: Console) -> dict[str, Any]:
 
         cells = run_suite(settings, folder / "cells", on_done)
     summary = summarise(settings, cells)
-    tell(summary, console)
-    report = io.StringIO()
-    tell(summary, Console(file=report, width=REPORT_WIDTH))
-    write_text(folder / "report.txt", report.getvalue())
+    tell_and_keep(folder, partial(tell, summary), settings, summary, console, REPORT_WIDTH)
     write_text(folder / "page.md", markdown(tables(summary)))
     draw_suite(folder / "methods.png", summary)
-    write_json(folder / "summary.json", {"settings": asdict(settings), "summary": _plain(summary)})
     console.print(f"Report, numbers, plot and parts: {folder}")
     return summary
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 @hydra.main(version_base="1.3", config_path="../conf/field_benchmark", config_name="field_benchmark")

@@ -5,8 +5,7 @@ The same command goes on where a stopped run stopped.
 
 from __future__ import annotations
 
-import io
-from dataclasses import asdict, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from agents.bo.suite_settings import PARETO, TAUGHT, SuiteSettings
 from agents.bo.suite_summary import rows_of, summarise
 from agents.bo.suite_tell import draw_suite, tell
 from experiments.entry import read_settings, telling_errors
-from minesim.bench.files import write_json, write_text
+from experiments.suite_report import tell_and_keep
 
 REPORT_WIDTH = 150
 FRONTS_TEMP_AMB_C = 20.0
@@ -41,25 +40,15 @@ def run(settings: SuiteSettings, console: Console) -> dict[str, Any]:
 
         cells = run_suite(settings, folder / "cells", on_done)
     summary = summarise(settings, cells)
-    tell(summary, console)
-    report = io.StringIO()
-    tell(summary, Console(file=report, width=REPORT_WIDTH))
-    write_text(folder / "report.txt", report.getvalue())
+    tell_and_keep(folder, partial(tell, summary), settings, summary, console, REPORT_WIDTH)
     keys = settings.unit_keys()
     rows = {name: rows_of(cells, keys, name) for name in (*settings.bench.methods, TAUGHT)}
     draw_suite(folder / "methods.png", rows, summary)
     write_cards(folder / "cards.csv", settings, rows["bo"])
     fronts = rows_of(cells, settings.front_keys(), PARETO)
     draw_fronts(folder / "fronts.png", fronts, FRONTS_TEMP_AMB_C)
-    write_json(folder / "summary.json", {"settings": asdict(settings), "summary": _plain(summary)})
     console.print(f"Report, numbers, plot and parts: {folder}")
     return summary
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 @hydra.main(version_base="1.3", config_path="../conf/tune_benchmark", config_name="tune_benchmark")
