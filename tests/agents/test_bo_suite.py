@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -81,6 +82,9 @@ def test_a_stopped_benchmark_goes_on_and_tells_its_result(tmp_path: Path) -> Non
     assert (tmp_path / "tiny" / "methods.png").stat().st_size > 10_000
     assert len((tmp_path / "tiny" / "cards.csv").read_text().splitlines()) == 1 + 2
     assert "bo_taught" in (tmp_path / "tiny" / "report.txt").read_text()
+    numbers = json.loads((tmp_path / "tiny" / "summary.json").read_text())
+    assert numbers["settings"]["bench"]["name"] == "tiny"
+    assert numbers["summary"].keys() == summary.keys()
 
     counted: list[int] = []
     run_suite(chosen, folder, lambda item, computed: counted.append(computed))
