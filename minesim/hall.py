@@ -425,7 +425,7 @@ def transition(
         )
         course.append(SubStepRecord(equations, structure_c, temps, heat_w))
         air_c, structure_c = temps
-        inlet_c = room_grid.inlet_temps_c(hall.room, air_c)
+        inlet_c = room_grid.inlet_temps_c(hall.room, equations, air_c)
 
         # --- chips, their fans and the trip
         chip_c, sink_c = heatsink.node_temps_c(chip_source, sink_source, ua * inlet_c, diagonal, network)

@@ -95,7 +95,7 @@ def steady_room(plan: RoomPlan, setting: Setting, nx: int = 96, ny: int = 48) ->
     room = fine_room(model, np.concatenate(flows), rho_cp, math.inf)
     air_c = advance_fine(room, np.zeros((nx, ny)), heat_w, supply_c, setting.temp_amb_c).air_c
     share = float(recirculated_share(model.network, room.flows, xp=NUMPY))
-    return SteadyRoom(plan, setting, model.grid, room.flows, air_c, inlet_temps_c(model, air_c), share)
+    return SteadyRoom(plan, setting, model.grid, room.flows, air_c, inlet_temps_c(model, room.equations, air_c), share)
 
 
 def plot_layout(room: SteadyRoom, path: str | Path) -> Path:

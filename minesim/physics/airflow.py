@@ -68,6 +68,11 @@ class Grid:
         return self.dx_m * self.dy_m * self.height_m
 
     @property
+    def open_face_m(self) -> float:
+        """Area of a face across y over the distance of the cells beside it, m."""
+        return self.height_m * self.dx_m / self.dy_m
+
+    @property
     def centres_m(self) -> tuple[Floats, Floats]:
         """Cell centres along x (nx,) and y (ny,), m."""
         return (np.arange(self.nx) + 0.5) * self.dx_m, (np.arange(self.ny) + 0.5) * self.dy_m
@@ -285,7 +290,7 @@ def conductances(grid: Grid, geometry: Geometry, shares: AirShares, *, xp: Names
         shares: open shares.
         xp: namespace of all.
     """
-    along, across = grid.height_m * grid.dy_m / grid.dx_m, grid.height_m * grid.dx_m / grid.dy_m
+    along, across = grid.height_m * grid.dy_m / grid.dx_m, grid.open_face_m
     still_x, still_y = 0.0 * geometry.wall_m2[:-1], 0.0 * geometry.wall_m2[:, :-1]
     covered = still_y + xp.sum(geometry.row_covered, axis=0)
     gap_m = grid.dx_m * grid.height_m * (still_y + xp.sum(geometry.row_faces * shares.gap[:, None, None], axis=0))

@@ -6,7 +6,8 @@ balances heat along every path on its own (see :mod:`minesim.physics.airflow`):
     sum over paths  rho cp (max(F, 0) T_a - max(-F, 0) T_b) + rho cp D G (T_a - T_b)  +  h (T - S)  =  heat
     C dS/dt = h (T - S) - u (S - T_outdoors)
 
-First-order upwind with eddy mixing; the structure S by backward Euler, eliminated cell by cell. What leaves one cell
+First-order upwind with eddy mixing; in front of a row the air that comes back is a layer thinner than a cell
+(:mod:`minesim.physics.intake_layer`). The structure S by backward Euler, eliminated cell by cell. What leaves one cell
 enters the next, so heat in is heat out to rounding, and no cell can be colder than the coldest thing that feeds it.
 Miners' heat enters the cell that they blow into; nothing divides by a flow, so fans may stand still.
 
@@ -38,6 +39,7 @@ from minesim.physics.airflow import (
     conductances,
     cut_room,
 )
+from minesim.physics.intake_layer import returned_share
 from minesim.physics.room_plan import RoomPlan
 
 DENSE_WORK_MAX: Final = 100 * 32**3
@@ -58,6 +60,9 @@ class RoomModel:
         heat_to: shares of the groups' heat to the air, (cells, M); a liquid-cooled group's sum to its ``air_share``.
         inlet_from: shares of the cells in the groups' intakes, (M, cells).
         through: shares of groups across the faces in y, first upward, then downward, (2 faces, M).
+        across: the same by group, downward ones negative, (M, faces).
+        north, south: 1 on the faces of rows that blow to larger, and to smaller y, (1, ny - 1).
+        mix_cell_m3_per_s: eddy exchange over the width of a cell.
         structure_j_per_k, structure_w_per_k, envelope_w_per_k: of each cell.
         eye, below, above: ones on the diagonal of a column's block and beside it, (ny, ny).
     """
@@ -70,6 +75,10 @@ class RoomModel:
     heat_to: Array
     inlet_from: Array
     through: Array
+    across: Array
+    north: Array
+    south: Array
+    mix_cell_m3_per_s: Array | float
     structure_j_per_k: float
     structure_w_per_k: float
     envelope_w_per_k: float
@@ -129,6 +138,9 @@ def model_of_network(
     cells, faces = grid.nx * grid.ny, grid.nx * (grid.ny - 1)
     capacity, inner, outer = (value / cells for value in structure)
     eye = np.eye(grid.ny)
+    through = np.stack([network.up, network.down])[..., :groups].reshape(2 * faces, groups)
+    blows = {way: [face for face, north in network.rows if north == way] for way in (True, False)}
+    north, south = (np.isin(np.arange(grid.ny - 1), blows[way])[None].astype(np.float64) for way in (True, False))
     return RoomModel(
         network=network,
         basis=air_basis(network),
@@ -137,7 +149,11 @@ def model_of_network(
         mix_y=eddy_m2_per_s * network.conductances.mix_y,
         heat_to=network.heat_to.reshape(cells, groups) * air_share,
         inlet_from=np.ascontiguousarray(network.inlet_from.reshape(cells, groups).T),
-        through=np.stack([network.up, network.down])[..., :groups].reshape(2 * faces, groups),
+        through=through,
+        across=np.ascontiguousarray((through[:faces] - through[faces:]).T),
+        north=north,
+        south=south,
+        mix_cell_m3_per_s=eddy_m2_per_s * grid.open_face_m,
         structure_j_per_k=capacity,
         structure_w_per_k=inner,
         envelope_w_per_k=outer,
@@ -167,6 +183,7 @@ def with_air(model: RoomModel, shares: AirShares, eddy_m2_per_s: Array, *, xp: N
         treated_share=through.treated_share,
         mix_x=eddy_m2_per_s * through.mix_x,
         mix_y=eddy_m2_per_s * through.mix_y,
+        mix_cell_m3_per_s=eddy_m2_per_s * model.grid.open_face_m,
     )
 
 
@@ -180,6 +197,9 @@ class RoomEquations(NamedTuple):
         leave: what goes outdoors with the air, (nx, ny).
         supply, outdoors: what supply air and untreated outdoor air bring in, (nx, ny).
         slope: heat that the miners give less per kelvin of intake, (M,); None for none.
+        taken: what of it hangs on the cell in front of a row, upward and downward, (2, nx, ny - 1); None for none.
+        returned: share of the air behind a row in its miners' intake that does not pass the cell in front of it,
+            (nx, ny - 1); None on a grid of one cell across.
         air_share, old_share, amb_share: how a structure's new temperature is made up: of the air, of its old
             temperature and of outdoors (sum 1).
     """
@@ -193,6 +213,8 @@ class RoomEquations(NamedTuple):
     supply: Array
     outdoors: Array
     slope: Array | None
+    taken: Array | None
+    returned: Array | None
     air_share: float
     old_share: float
     amb_share: float
@@ -228,6 +250,11 @@ def room_equations(
     west = cp * (east_flow - flows.x + mix_x)
     north = cp * (north_flow + flows.up + mix_y)
     south = cp * (north_flow - flows.y + flows.down + mix_y)
+    returned, taken = None, None
+    if model.grid.ny > 1:
+        blown, returned = _intake_layer(model, flows, xp=xp)
+        short = cp * (blown * returned)
+        north, south = north - short, south - short
     leave = cp * (out_flow + flows.exhaust)
     drawn = cp * (out_flow - flows.out)
     through = drawn * treated
@@ -235,8 +262,13 @@ def room_equations(
     inverse = 1.0 / (model.structure_j_per_k / dt_s + inner + outer)
     diagonal = xp.add_beside(leave + (inner - inner * inverse * inner), east, west, 0)
     diagonal = xp.add_beside(diagonal, north, south, 1)
-    if heat_slope_w_per_k is not None and model.grid.ny == 1:  # the miners take in what they blow out
+    if heat_slope_w_per_k is not None and returned is None:  # the miners take in what they blow out
         diagonal = diagonal + (model.inlet_from.T @ heat_slope_w_per_k).reshape(diagonal.shape)
+    elif heat_slope_w_per_k is not None:
+        all_taken = (model.through @ heat_slope_w_per_k).reshape(2, *north.shape)
+        behind = all_taken * returned
+        taken = all_taken - behind
+        diagonal = xp.add_beside(diagonal, behind[1], behind[0], 1)
     return RoomEquations(
         diagonal=diagonal,
         east=east,
@@ -247,10 +279,23 @@ def room_equations(
         supply=through + cp * flows.intake,
         outdoors=drawn - through,
         slope=heat_slope_w_per_k,
+        taken=taken,
+        returned=returned,
         air_share=inner * inverse,
         old_share=model.structure_j_per_k / dt_s * inverse,
         amb_share=outer * inverse,
     )
+
+
+def _intake_layer(model: RoomModel, flows: AirFlows, *, xp: Namespace) -> tuple[Array, Array]:
+    """What miners blow through each face in y, m3/s, and the share that they take from behind the row at once."""
+    like = (slice(None), slice(None)) + (None,) * (flows.y.ndim - 2)
+    to_north, to_south = model.north[like], model.south[like]
+    blown = to_north * flows.up + to_south * flows.down
+    dampers = flows.up + flows.down - blown
+    gaps = (to_north - to_south) * flows.y  # with the miners where positive
+    back, net = dampers - xp.minimum(gaps, 0.0), blown - dampers + gaps
+    return blown, returned_share(blown, back, net, model.mix_cell_m3_per_s, xp=xp)
 
 
 class Entering(NamedTuple):
@@ -265,9 +310,8 @@ class Entering(NamedTuple):
 def entering(model: RoomModel, equations: RoomEquations) -> Entering:
     """Off-diagonal part of the balance: as the neighbours' losses, less what a warm intake takes from miners' heat."""
     south_of, north_of = equations.north, equations.south
-    if equations.slope is not None and model.grid.ny > 1:
-        up, down = (model.through @ equations.slope).reshape(2, *south_of.shape)
-        south_of, north_of = south_of - up, north_of - down
+    if equations.taken is not None:
+        south_of, north_of = south_of - equations.taken[0], north_of - equations.taken[1]
     return Entering(equations.east, equations.west, south_of, north_of)
 
 
@@ -541,9 +585,14 @@ def structure_after(equations: RoomEquations, air_c: Array, structure_c: Array, 
     return equations.air_share * air_c + _held_c(equations, structure_c, temp_amb_c)
 
 
-def inlet_temps_c(model: RoomModel, air_c: Array) -> Array:
-    """Air that each group takes in, degC, (M,) or (M, B)."""
-    return model.inlet_from @ air_c.reshape(model.inlet_from.shape[1], *air_c.shape[2:])
+def inlet_temps_c(model: RoomModel, equations: RoomEquations, air_c: Array) -> Array:
+    """Air that each group takes in, degC, (M,) or (M, B): of the cells in front of it, and what comes back at once."""
+    more = air_c.shape[2:]
+    front_c = model.inlet_from @ air_c.reshape(model.inlet_from.shape[1], *more)
+    if equations.returned is None:
+        return front_c
+    behind_k = equations.returned * (air_c[:, 1:] - air_c[:, :-1])
+    return front_c + model.across @ behind_k.reshape(model.across.shape[1], *more)
 
 
 def sensor_cells(grid: Grid, places_m: Mapping[str, tuple[float, float]]) -> npt.NDArray[np.int64]:
@@ -612,7 +661,7 @@ def heat_balance(
 
     miners = total((model.heat_to @ heat_w).reshape(after.air_c.shape))
     if equations.slope is not None:
-        miners = miners - xp.sum(equations.slope * inlet_temps_c(model, after.air_c), axis=0)
+        miners = miners - xp.sum(equations.slope * inlet_temps_c(model, equations, after.air_c), axis=0)
     carried = equations.leave * after.air_c - equations.supply * temp_supply_c - equations.outdoors * temp_amb_c
     return HeatBalance(
         miners_w=miners,

@@ -317,7 +317,7 @@ def site_watts(room_speed: float, temp_c: float) -> tuple[float, float]:
         _, equations, factor = set_air(model, flows, float(out.rho_cp_j_per_m3_k), math.inf, xp=NUMPY)
         air = advance(model, equations, factor, np.zeros((8, 4)), miners * power, float(out.temp_supply_c), temp_c)
         rise = 40.0 * power / 3300.0 / speed**0.7
-        chip_c = 0.5 * chip_c + 0.5 * np.minimum(inlet_temps_c(model, air.air_c) + rise, 110.0)
+        chip_c = 0.5 * chip_c + 0.5 * np.minimum(inlet_temps_c(model, equations, air.air_c) + rise, 110.0)
         speed = np.clip(speed * np.exp(0.03 * (chip_c - 70.0)), 0.1, 1.0)
     fans_w = (miners * 80.0 * speed**3).sum()
     return float(out.power_fans_w + fans_w + (miners * leakage).sum()), float(chip_c.max())
@@ -344,7 +344,7 @@ def test_dampers_warm_a_winter_intake_to_what_the_mixing_asks_for() -> None:
         flows = np.concatenate([miners, fans, dampers])
         _, equations, factor = set_air(model, flows, 1.33 * 1006.0, math.inf, xp=NUMPY)
         air = advance(model, equations, factor, np.zeros((16, 8)), heat, -15.0, -15.0).air_c
-        return float(np.average(inlet_temps_c(model, air), weights=miners)), float(air[:, 4:].mean())
+        return float(np.average(inlet_temps_c(model, equations, air), weights=miners)), float(air[:, 4:].mean())
 
     cold_c, _ = settle(fans, dampers)
     assert cold_c < -14.0
