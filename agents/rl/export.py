@@ -31,8 +31,9 @@ from minesim.errors import MissingExtraError, ParamsError, explain
 from minesim.promote.source import POLICY_FILE, Exported
 
 OPSET = 18
-TOLERANCE = 1e-5
-"""Largest difference between file and torch, in units of the action."""
+TOLERANCE = 1e-4
+"""Largest difference between file and torch, in units of the action. At observations near their bounds sums of hundreds
+are rounded in single precision, and processors and libraries order them differently: up to 4e-5 was seen."""
 OBSERVATIONS = 10_000
 SITES = 50
 EXAMPLE_ROWS = 3
