@@ -151,6 +151,7 @@ SECTIONS: Mapping[Path, tuple[str, Callable[[Path], str]]] = {
     Path("README.md"): ("<!-- results: begin (filled from `make run`) -->", _of_card(results)),
     Path("docs/benchmark.md"): ("<!-- results: begin (filled from hashrate_v1) -->", _of_card(suite)),
     Path("docs/cooling.md"): ("<!-- results: begin (filled from cooling_v1) -->", _as_written),
+    Path("docs/calibrate.md"): ("<!-- results: begin (filled from fields_v1) -->", _as_written),
     Path("docs/pinn.md"): ("<!-- results: begin (filled from bench=networks) -->", _as_written),
     Path("docs/miner_response.md"): ("<!-- results: begin (filled from task=miner_response) -->", _as_written),
 }

@@ -61,7 +61,7 @@ class RoomModel:
         inlet_from: shares of the cells in the groups' intakes, (M, cells).
         through: shares of groups across the faces in y, first upward, then downward, (2 faces, M).
         across: the same by group, downward ones negative, (M, faces).
-        north, south: 1 on the faces of rows that blow to larger, and to smaller y, (1, ny - 1).
+        blows_north, blows_south: 1 on the faces of rows that blow to larger, and to smaller y, (1, ny - 1).
         mix_cell_m3_per_s: eddy exchange over the width of a cell.
         structure_j_per_k, structure_w_per_k, envelope_w_per_k: of each cell.
         eye, below, above: ones on the diagonal of a column's block and beside it, (ny, ny).
@@ -76,8 +76,8 @@ class RoomModel:
     inlet_from: Array
     through: Array
     across: Array
-    north: Array
-    south: Array
+    blows_north: Array
+    blows_south: Array
     mix_cell_m3_per_s: Array | float
     structure_j_per_k: float
     structure_w_per_k: float
@@ -139,8 +139,9 @@ def model_of_network(
     capacity, inner, outer = (value / cells for value in structure)
     eye = np.eye(grid.ny)
     through = np.stack([network.up, network.down])[..., :groups].reshape(2 * faces, groups)
-    blows = {way: [face for face, north in network.rows if north == way] for way in (True, False)}
-    north, south = (np.isin(np.arange(grid.ny - 1), blows[way])[None].astype(np.float64) for way in (True, False))
+    blows_north, blows_south = np.zeros((2, 1, grid.ny - 1))
+    for face, north in network.rows:
+        (blows_north if north else blows_south)[0, face] = 1.0
     return RoomModel(
         network=network,
         basis=air_basis(network),
@@ -151,8 +152,8 @@ def model_of_network(
         inlet_from=np.ascontiguousarray(network.inlet_from.reshape(cells, groups).T),
         through=through,
         across=np.ascontiguousarray((through[:faces] - through[faces:]).T),
-        north=north,
-        south=south,
+        blows_north=blows_north,
+        blows_south=blows_south,
         mix_cell_m3_per_s=eddy_m2_per_s * grid.open_face_m,
         structure_j_per_k=capacity,
         structure_w_per_k=inner,
@@ -290,7 +291,7 @@ def room_equations(
 def _intake_layer(model: RoomModel, flows: AirFlows, *, xp: Namespace) -> tuple[Array, Array]:
     """What miners blow through each face in y, m3/s, and the share that they take from behind the row at once."""
     like = (slice(None), slice(None)) + (None,) * (flows.y.ndim - 2)
-    to_north, to_south = model.north[like], model.south[like]
+    to_north, to_south = model.blows_north[like], model.blows_south[like]
     blown = to_north * flows.up + to_south * flows.down
     dampers = flows.up + flows.down - blown
     gaps = (to_north - to_south) * flows.y  # with the miners where positive
