@@ -6,8 +6,8 @@ the conductance G is high in open air and low through a row of miners; louvres a
 each of them, computed once, gives the field of every setting by one product ``F = C u``.
 
 **Paths are never netted.** What the miners blow through a row and what returns through its gaps are separate flows even
-where they cross the same face: their difference carries the right air but the wrong heat (what returns and is taken in
-at once is told apart in :mod:`minesim.physics.intake_layer`). Every mass balance closes to rounding. Limits: no jets, no
+where they cross the same face: their difference carries the right air but the wrong heat. What returns and is taken in
+at once is told apart in :mod:`minesim.physics.intake_layer`. Every mass balance closes to rounding. Limits: no jets, no
 closed vortices, no buoyancy, leak flow linear in pressure, one density.
 
 All fields have the shape (nx, ny) or (nx, ny, B), the batch last, because that is several times faster for the many
