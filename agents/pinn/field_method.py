@@ -154,7 +154,8 @@ def prior_scale(unknowns: Floats) -> float:
     """
     if len(unknowns) < 2:
         return 1.0
-    left = ((unknowns[1:] - unknowns[0]) ** 2).mean(axis=0)  # of its prior's variance; of few members above 1 at times
+    # Of the variance of its prior; of few members it is above 1 at times, and would then hide what others determine.
+    left = np.minimum(((unknowns[1:] - unknowns[0]) ** 2).mean(axis=0), 1.0)
     determined = float(np.sum(1.0 - left))
     return float(np.sqrt(np.sum(unknowns[0] ** 2) / determined)) if determined >= 1.0 else 1.0
 

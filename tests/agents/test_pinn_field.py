@@ -131,8 +131,8 @@ def test_priors_prove_as_wide_as_the_truth_that_readings_show(width: float, foun
         return np.concatenate([known, anchors[:, count:]], axis=1)
 
     ensemble = np.concatenate([posterior(0.0)[:1], posterior(1.0)])
-    # One round finds (width^2 + noise^2) / (1 + noise^2).
-    assert prior_scale(ensemble) == pytest.approx(found, rel=0.08)
+    # One round finds (width^2 + noise^2) / (1 + noise^2), less a tenth for what is cut of the unread ones.
+    assert prior_scale(ensemble) == pytest.approx(0.9 * found, rel=0.08)
 
 
 def test_finished_members_are_kept_and_a_stopped_one_is_trained_anew(room, tmp_path: Path):
