@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from minesim.bench.statistics import BLOCK_WEEKS, Comparison, Estimate, compare,
 from minesim.scenario.climates import Climate
 
 LEVEL = 0.95
+HOT_SPOTS_LEAST: Final = 1e-4
+"""Share of steps, an hour a year, from which on hot spots can be said to become fewer (assumed)."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Row:
         means: of every measure over the test weeks.
         cooling_saved: energy of room fans, pad and coil, against the compliant fixed speed.
         energy_saved: of these and the miners' fans together, against it.
-        hot_spots_less: against it as well; NaN where it has none.
+        hot_spots_less: against it as well; NaN where it has hardly any (:data:`HOT_SPOTS_LEAST`).
         against_best: cost, USD a week, less that of the best rule; None for the rule itself.
         cooling_saved_best, energy_saved_best: energies as above, against the best rule.
     """
@@ -114,7 +117,7 @@ def _row(who: Chosen, compliant: Chosen, best: Chosen, against: Comparison | Non
         means={str(name): float(values.mean()) for name, values in who.test.data_vars.items()},
         cooling_saved=saved(cooling_kwh(who), cooling_kwh(compliant), block),
         energy_saved=saved(air_kwh(who), air_kwh(compliant), block),
-        hot_spots_less=1.0 - spots / spots_before if spots_before > 0.0 else float("nan"),
+        hot_spots_less=1.0 - spots / spots_before if spots_before > HOT_SPOTS_LEAST else float("nan"),
         against_best=against,
         cooling_saved_best=saved(cooling_kwh(who), cooling_kwh(best), block),
         energy_saved_best=saved(air_kwh(who), air_kwh(best), block),

@@ -86,7 +86,7 @@ def _reached(target: Target, row: Row) -> str:
     if isinstance(value, Estimate):
         told = percent(value)
     elif np.isnan(value):
-        return "none there"
+        return "hardly any there"
     else:
         told = f"{100.0 * value:.2f} %" if target.unit == "%" else f"{value:.1f} {target.unit}"
     answer = {None: "", True: "  yes", False: "  no"}
