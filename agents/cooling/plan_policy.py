@@ -10,6 +10,7 @@ import numpy as np
 from agents.cooling.follow import Follower
 from agents.cooling.knowledge import Floats
 from minesim.arrays import Array
+from minesim.errors import ParamsError, explain
 from minesim.hall import HallState
 from minesim.physics.cooling import Weather
 
@@ -25,10 +26,16 @@ class PlanPolicy(ABC):
 
     Attributes:
         horizon: control steps looked ahead.
+
+    Raises:
+        ParamsError: it would end before the next one begins.
     """
 
     def __init__(self, name: str, follower: Follower, blocks: Sequence[int], every: int) -> None:
         self.name, self.follower, self.horizon = name, follower, sum(blocks)
+        if not 1 <= every <= self.horizon:
+            allowed = f"1 to {self.horizon}, the steps of its horizon"
+            raise ParamsError(explain(f"every is {every}", allowed=allowed, origin=name))
         self._block_of_step = np.repeat(np.arange(len(blocks)), blocks)
         self._every = every
         self._plan: Floats | None = None
