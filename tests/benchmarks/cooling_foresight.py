@@ -23,6 +23,7 @@ from agents.cooling.gradient_plan import GradientParams, GradientPlan
 from agents.cooling.knowledge import knowledge_of
 from agents.cooling.steady import SteadyBest
 from agents.cooling.suite_settings import SuiteBench, SuiteSettings
+from experiments.check_shield import CLIMATES
 from minesim.bench.statistics import paired_interval
 from minesim.control.policy import Policy
 from minesim.envs.cooling_core import build_cooling_world
@@ -70,7 +71,7 @@ def main() -> None:
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     bench = SuiteBench()
-    parser.add_argument("climates", nargs="*", default=["dallas", "singapore", "toronto", "aurora"])
+    parser.add_argument("climates", nargs="*", default=list(CLIMATES))
     console = Console()
     for climate in parser.parse_args().climates:
         measure(climate, bench, console)
